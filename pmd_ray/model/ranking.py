@@ -1,0 +1,224 @@
+"""Filtered ranking by counting: one matrix product a block, no sort, no mask of queries by entities.
+
+A block's float32 scores settle every candidate that is further from the answer than the rounding error; the few nearer
+ones are scored again without rounding (`exact_scores`). So ranks, scores and top lists depend on the vectors alone:
+block sizes, threads and devices do not change a bit, and equal vectors tie exactly. (The released code sorts all
+entities unstably, so a constant model ranks well by luck: method.md, C24. It also lets known answers compete at a score
+of -1: C25; here they are out.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pmd_ray.model.block_pairs import BlockPairs, Rows
+from pmd_ray.model.exact_scores import ExactScores, full_float32
+from pmd_ray.model.top_list import TopLists
+from pmd_ray.spec.ragged import Ragged, weave
+
+# Shapes: Q queries, E entities, D width, b and c rows of a block of them, T top, N pairs of a query and an entity.
+Ties = Literal["mean", "sorted"]
+DENSE_SHARE = 1 / 32
+"""Above this share of undecided candidates a block is scored again as a whole (a constant model: all of them)."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What a ranking leaves of each query."""
+
+    ranks: NDArray[np.float64]
+    """[Q] from 1; halves come from ties."""
+    scores: NDArray[np.float32]
+    """[Q] of the answer, bonus included."""
+    top_ids: NDArray[np.int32]
+    """[Q, T] the best candidates, equal scores by entity number; -1 where there are fewer. Other known answers are
+    out."""
+    top_scores: NDArray[np.float32]
+    """[Q, T] their scores; NaN where there is none."""
+
+
+@torch.no_grad()
+def rank_queries(
+    queries_QD: Tensor,
+    entities_ED: Tensor,
+    answers_Q: NDArray[np.integer],
+    known: Rows,
+    *,
+    ties: Ties = "mean",
+    top: int = 10,
+    chunk_queries: int = 512,
+    chunk_entities: int = 8192,
+    bonus: Rows | None = None,
+    bonus_weight: float = 0.0,
+) -> Ranks:
+    """Rank each query's answer among all entities that are not known answers of it.
+
+    Args:
+        queries_QD: [Q, D] vectors; computed as float32, whatever the matmul precision or autocast around.
+        entities_ED: [E, D] vectors on the same device.
+        answers_Q: [Q] entity numbers.
+        known: Known answers of each query (of all splits); the query's own answer may be among them.
+        ties: 'mean' gives 1 + greater + equal / 2; 'sorted' the place in a stable sort of the entities by score.
+        top: T, at least 1.
+        chunk_queries: Queries of a block; beside the vectors, memory is some 10 bytes for each score of a block
+            (30 where it is scored without rounding).
+        chunk_entities: Entities of a block.
+        bonus: For each query the entities whose score gains `bonus_weight` (SimKGC's re-ranking).
+
+    Raises:
+        ValueError: Shapes do not fit, an entity number is out of range, or a vector is not finite.
+    """
+    answers = np.asarray(answers_Q, dtype=np.int64)
+    queries, entities, device = len(queries_QD), len(entities_ED), entities_ED.device
+    _check(queries, entities, answers, known=known, bonus=bonus)
+    found = [Ranks(np.empty(0), np.empty(0, np.float32), np.empty((0, top), np.int32), np.empty((0, top), np.float32))]
+    with full_float32(device):
+        scores = ExactScores(queries_QD, entities_ED)
+        scratch = _Scratch(min(chunk_queries, queries) * min(chunk_entities, entities), device)
+        for start in range(0, queries, chunk_queries):
+            rows = np.arange(start, min(start + chunk_queries, queries))
+            own = Ragged(answers[rows], np.arange(len(rows) + 1, dtype=np.int64))
+            hidden = BlockPairs(weave([known.take(rows), own]), entities=entities, chunk=chunk_entities, device=device)
+            lifted = None
+            if bonus is not None and bonus_weight:
+                lifted = BlockPairs(bonus.take(rows), entities=entities, chunk=chunk_entities, device=device)
+            block = _Block(scores, start, answers[rows], hidden=hidden, lifted=lifted, weight=bonus_weight, top=top)
+            for first in range(0, entities, chunk_entities):
+                block.meet(slice(first, min(first + chunk_entities, entities)), scratch)
+            found.append(block.result(ties))
+    return Ranks(*(np.concatenate([getattr(ranks, field.name) for ranks in found]) for field in fields(Ranks)))
+
+
+def _check(queries: int, entities: int, answers: NDArray[np.int64], *, known: Rows, bonus: Rows | None) -> None:
+    lengths = {"answers": len(answers), "known": len(known)} | ({} if bonus is None else {"bonus": len(bonus)})
+    wrong = {name: length for name, length in lengths.items() if length != queries}
+    if wrong:
+        raise ValueError(f"{queries} queries need as many answers and rows of known and bonus, got {wrong}")
+    if queries and not 0 <= answers.min() <= answers.max() < entities:
+        raise ValueError(f"answers must be entity numbers from 0 to {entities - 1}")
+
+
+class _Scratch:
+    """Memory for one block's scores and one comparison, used again and again: fresh pages would cost as much."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self._floats = torch.empty(size, dtype=torch.float32, device=device)
+        self._truths = torch.empty(size, dtype=torch.bool, device=device)
+
+    def scores(self, rows: int, columns: int) -> Tensor:
+        return self._floats[: rows * columns].view(rows, columns)
+
+    def count_from(self, scores_bc: Tensor, floor_b: Tensor) -> Tensor:
+        """[b] how many scores of each row reach its floor."""
+        reached_bc = self._truths[: scores_bc.numel()].view_as(scores_bc)
+        torch.ge(scores_bc, floor_b[:, None], out=reached_bc)
+        # Summing bytes into int32 is several times faster than summing truth values (int64).
+        return reached_bc.view(torch.uint8).sum(1, dtype=torch.int32)
+
+
+class _Block:
+    """Some queries, and what is known of their answers' ranks after the entities met so far."""
+
+    def __init__(
+        self,
+        scores: ExactScores,
+        start: int,
+        answers: NDArray[np.int64],
+        *,
+        hidden: BlockPairs,
+        lifted: BlockPairs | None,
+        weight: float,
+        top: int,
+    ) -> None:
+        self._scores, self._start, self._count = scores, start, len(answers)
+        self._hidden, self._lifted, self._weight = hidden, lifted, weight
+        device = scores.device
+        self._answers_b = torch.as_tensor(answers, device=device)
+        rows_b = torch.arange(self._count, device=device)
+        self._own_b = self._exact_pairs(rows_b, self._answers_b)
+        self._error = scores.error(weight)
+        self._low_b, self._high_b = (self._own_b - self._error).float(), (self._own_b + self._error).float()
+        self._greater_b, self._equal_b, self._earlier_b = torch.zeros(3, self._count, dtype=torch.int64, device=device)
+        self._top = TopLists(self._count, top, device)
+        self._top.add(rows_b, self._answers_b, self._own_b)
+
+    def meet(self, columns: slice, scratch: _Scratch) -> None:
+        """Count the candidates of one chunk of entities."""
+        scores_bc = scratch.scores(self._count, columns.stop - columns.start)
+        self._adjust(self._scores.rough(self._rows, columns, scores_bc), columns)
+        above_b = scratch.count_from(scores_bc, self._high_b)
+        open_b = scratch.count_from(scores_bc, self._low_b) - above_b
+        enough = DENSE_SHARE * scores_bc.numel()
+        if int(open_b.sum()) > enough:
+            return self._meet_exactly(columns)
+        rows_N, columns_N = self._top.rough_candidates(scores_bc, self._error)
+        if len(rows_N) > enough:
+            return self._meet_exactly(columns)
+        self._top.add(rows_N, columns_N + columns.start, self._exact_pairs(rows_N, columns_N + columns.start))
+        self._greater_b += above_b
+        self._settle(*_between(scores_bc, self._low_b, self._high_b, open_b), columns.start)
+        return None
+
+    def result(self, ties: Ties) -> Ranks:
+        """What the ranking of these queries leaves, once all entities are met."""
+        behind_b = self._equal_b / 2 if ties == "mean" else self._earlier_b
+        top_bT = self._top.scores_bT.float()
+        top_bT[self._top.ids_bT < 0] = torch.nan
+        return Ranks(
+            (1 + self._greater_b + behind_b).double().cpu().numpy(),
+            self._own_b.float().cpu().numpy(),
+            self._top.ids_bT.int().cpu().numpy(),
+            top_bT.cpu().numpy(),
+        )
+
+    @property
+    def _rows(self) -> slice:
+        return slice(self._start, self._start + self._count)
+
+    def _settle(self, rows_N: Tensor, columns_N: Tensor, first: int) -> None:
+        """Count candidates that rough scores do not tell from the answer."""
+        entities_N = columns_N + first
+        gap_N = self._exact_pairs(rows_N, entities_N) - self._own_b[rows_N]
+        equal_N = gap_N == 0
+        self._greater_b.index_add_(0, rows_N, (gap_N > 0).long())
+        self._equal_b.index_add_(0, rows_N, equal_N.long())
+        self._earlier_b.index_add_(0, rows_N, (equal_N & (entities_N < self._answers_b[rows_N])).long())
+
+    def _meet_exactly(self, columns: slice) -> None:
+        """The same from float64 scores of the whole block."""
+        scores_bc = self._adjust(self._scores.exact(self._rows, columns), columns)
+        equal_bc = scores_bc == self._own_b[:, None]
+        self._greater_b += (scores_bc > self._own_b[:, None]).sum(1)
+        self._equal_b += equal_bc.sum(1)
+        entities_c = torch.arange(columns.start, columns.stop, device=scores_bc.device)
+        self._earlier_b += (equal_bc & (entities_c < self._answers_b[:, None])).sum(1)
+        rows_N, columns_N = self._top.exact_candidates(scores_bc)
+        self._top.add(rows_N, columns_N + columns.start, scores_bc[rows_N, columns_N])
+
+    def _adjust(self, scores_bc: Tensor, columns: slice) -> Tensor:
+        """Add the bonus; take out the answer and the other known ones."""
+        flat = scores_bc.view(-1)
+        if self._lifted is not None:
+            flat[self._lifted.places(columns)] += self._weight
+        flat[self._hidden.places(columns)] = -torch.inf
+        return scores_bc
+
+    def _exact_pairs(self, rows_N: Tensor, entities_N: Tensor) -> Tensor:
+        scores_N = self._scores.exact_pairs(rows_N + self._start, entities_N)
+        if self._lifted is not None:
+            scores_N[self._lifted.hold(rows_N, entities_N)] += self._weight
+        return scores_N
+
+
+def _between(scores_bc: Tensor, low_b: Tensor, high_b: Tensor, open_b: Tensor) -> tuple[Tensor, Tensor]:
+    """[N] rows and columns of scores in [low, high), looked for only in rows that have some."""
+    rows = open_b.nonzero(as_tuple=True)[0]
+    some_rc = scores_bc[rows]
+    hits, columns = ((some_rc >= low_b[rows, None]) & (some_rc < high_b[rows, None])).nonzero(as_tuple=True)
+    return rows[hits], columns

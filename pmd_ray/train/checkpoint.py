@@ -1,0 +1,156 @@
+"""A grade's checkpoints: safetensors for weights, `weights_only` for the optimiser, JSON for the rest.
+
+A checkpoint is written aside and renamed: a killed run leaves whole ones only. The last one resumes the grade, the best
+one is the student that it keeps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.train.step import EarlierTails
+
+
+@dataclass
+class Progress:
+    """How far a grade is."""
+
+    key: str
+    """The stage key: a checkpoint of another configuration is never resumed."""
+    epoch: int = 0
+    """Epochs done."""
+    steps: int = 0
+    """Updates done."""
+    best_epoch: int = 0
+    """From 1; 0 before the first validation."""
+    best_mrr: float = -1.0
+    valid_mrr: list[float] = field(default_factory=list)
+    """After each epoch."""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    unmasked_texts: int = 0
+    texts: int = 0
+
+
+def save_checkpoint(
+    folder: Path,
+    progress: Progress,
+    *,
+    model: BiEncoder,
+    objective: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    earlier: EarlierTails,
+) -> None:
+    """Write `folder/epoch-N`, then remove the older ones."""
+    from safetensors.torch import save_file
+
+    final = folder / f"epoch-{progress.epoch:04d}"
+    with whole_folder(final) as aside:
+        save_file(model_tensors(model), aside / "model.safetensors")
+        rest = {
+            "objective": objective.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "earlier": {"vectors": earlier.vectors, "entities": earlier.entities},
+        }
+        torch.save(rest, aside / "optimiser.pt")
+        (aside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    for old in _checkpoints(folder):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def resume(
+    folder: Path,
+    key: str,
+    *,
+    model: BiEncoder,
+    objective: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    device: torch.device,
+) -> tuple[Progress, EarlierTails] | None:
+    """Load the last whole checkpoint of that stage key into the given objects; None where there is none."""
+    from safetensors.torch import load_file
+
+    for place in reversed(_checkpoints(folder)):
+        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
+        if progress.key != key:
+            continue
+        load_tensors(model, load_file(place / "model.safetensors", device=str(device)))
+        rest: dict[str, Any] = torch.load(place / "optimiser.pt", map_location=device, weights_only=True)
+        objective.load_state_dict(rest["objective"])
+        peaks = [group["peak"] for group in optimiser.param_groups]
+        optimiser.load_state_dict(rest["optimiser"])
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["peak"] = peak
+        return progress, EarlierTails(rest["earlier"]["vectors"], rest["earlier"]["entities"])
+    return None
+
+
+def model_tensors(model: BiEncoder) -> dict[str, torch.Tensor]:
+    """The distinct weights of a bi-encoder by name, as safetensors wants them."""
+    tensors = {"log_inverse_t": model.log_inverse_t.detach().clone()}
+    for role, tower in model.towers.items():
+        tensors |= {f"{role}.{name}": value.detach().contiguous() for name, value in tower.state_dict().items()}
+    return tensors
+
+
+def load_tensors(model: BiEncoder, tensors: dict[str, torch.Tensor]) -> None:
+    """Put `model_tensors` back."""
+    with torch.no_grad():
+        model.log_inverse_t.copy_(tensors["log_inverse_t"])
+    for role, tower in model.towers.items():
+        named = {name[len(role) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{role}.")}
+        tower.load_state_dict(named)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(place for place in folder.glob("epoch-*") if (place / "progress.json").is_file())
+
+
+class whole_folder:
+    """A folder that appears with all its files or not at all: `with whole_folder(final) as aside: ...`.
+
+    An existing folder of that name is replaced.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.aside = final.with_name(f".{final.name}.{os.getpid()}.aside")
+
+    def __enter__(self) -> Path:
+        for left in self.final.parent.glob(f".{self.final.name}.*.aside"):
+            shutil.rmtree(left, ignore_errors=True)
+        self.aside.mkdir(parents=True)
+        return self.aside
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.aside, ignore_errors=True)
+            return
+        sync_tree(self.aside)
+        if self.final.exists():
+            old = self.final.with_name(f".{self.final.name}.{os.getpid()}.old")
+            self.final.rename(old)
+            self.aside.rename(self.final)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            self.aside.rename(self.final)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file of a folder to the disk, so that a rename never shows an empty one after a power cut."""
+    for place in [*folder.rglob("*"), folder]:
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,133 @@
+"""Ranks a model on a split of a graph: every entity and query encoded once, on clean text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pmd_ray.kg.graph import Graph, Split, Triples
+from pmd_ray.kg.known import KnownTails, with_inverses
+from pmd_ray.kg.texts import Texts
+from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.model.encode import encode, pack
+from pmd_ray.model.ranking import Ranks, rank_queries
+from pmd_ray.spec.evaluation import EvaluationConfig
+from pmd_ray.spec.ragged import Ints, TokenRows
+from pmd_ray.spec.streams import generator
+from pmd_ray.train.precision import Autocast
+from pmd_ray.train.rerank import rerank_bonus
+from pmd_ray.train.workers import Workers
+
+Tick = Callable[[int, int], None]
+CHUNK = 4096
+"""Texts encoded between two ticks."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The ranks of a split's queries: triple i is rows 2i (forward) and 2i + 1 (backward)."""
+
+    split: str
+    queries: Ints
+    """[Q, 3] head, relation (inverses included), answer."""
+    plain: Ranks
+    reranked: Ranks | None
+
+
+def no_tick(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def encode_all(
+    model: BiEncoder,
+    tower: str,
+    rows_of: Callable[[Ints], TokenRows],
+    count: int,
+    *,
+    workers: Workers,
+    autocast: Autocast = nullcontext,
+    tick: Tick = no_tick,
+) -> Tensor:
+    """[count, D] unit vectors of `count` texts, the work shared by all workers; each worker gets all of them."""
+    mine = np.array_split(np.arange(count), workers.size)[workers.rank]
+    vectors = []
+    for start in range(0, len(mine), CHUNK):
+        packed = pack(rows_of(mine[start : start + CHUNK]), device=workers.device)
+        side = encode(getattr(model, tower), packed, pooling=model.pooling, autocast=autocast)
+        vectors.append(side.pooled_UD.float())
+        tick(min(count, (start + CHUNK) * workers.size), count)
+    joined = torch.cat(vectors) if vectors else torch.empty(0, model.width, device=workers.device)
+    return workers.gather(joined)
+
+
+def rank_split(
+    model: BiEncoder,
+    texts: Texts,
+    split: Split,
+    *,
+    evaluation: EvaluationConfig,
+    workers: Workers,
+    autocast: Autocast = nullcontext,
+    sample: int | None = None,
+    tick: Tick = no_tick,
+) -> Ranked:
+    """Filtered ranks of both directions of every triple of a split (or of a fixed sample of them).
+
+    Filtering uses all three splits. Call it on every worker; each gets the whole result.
+    """
+    graph = texts.graph
+    queries = with_inverses(_sampled(graph.triples(split), sample), graph.num_relations)
+    heads, relations, answers = queries.T
+    was_training = model.training
+    model.eval()
+    # Many triples ask the same query: encode it once.
+    asked, row = np.unique(heads * 2 * graph.num_relations + relations, return_inverse=True)
+    ask_heads, ask_relations = asked // (2 * graph.num_relations), asked % (2 * graph.num_relations)
+    total = graph.num_entities + len(asked)
+    entities_ED = encode_all(
+        model,
+        "tail",
+        texts.entity_rows,
+        graph.num_entities,
+        workers=workers,
+        autocast=autocast,
+        tick=lambda done, _: tick(done, total),
+    )
+    asked_AD = encode_all(
+        model,
+        "hr",
+        lambda rows: texts.query_rows(ask_heads[rows], ask_relations[rows]),
+        len(asked),
+        workers=workers,
+        autocast=autocast,
+        tick=lambda done, _: tick(graph.num_entities + done, total),
+    )
+    model.train(was_training)
+    queries_QD = asked_AD[torch.as_tensor(row.reshape(-1), device=asked_AD.device)]
+    known = known_of(graph).tails(heads, relations)
+    plain = rank_queries(queries_QD, entities_ED, answers, known, ties=evaluation.ties)
+    reranked = None
+    if evaluation.rerank is not None:
+        bonus = rerank_bonus(graph, heads, evaluation.rerank.hops)
+        weight = evaluation.rerank.weight
+        reranked = rank_queries(
+            queries_QD, entities_ED, answers, known, ties=evaluation.ties, bonus=bonus, bonus_weight=weight
+        )
+    return Ranked(split, queries, plain, reranked)
+
+
+def known_of(graph: Graph) -> KnownTails:
+    """Known answers of all three splits: the filter of a ranking."""
+    return KnownTails(graph, graph.train, graph.valid, graph.test)
+
+
+def _sampled(triples: Triples, sample: int | None) -> Triples:
+    """The same triples for every model, epoch and seed."""
+    if sample is None or sample >= len(triples):
+        return triples
+    return triples[np.sort(generator(0, "valid sample").permutation(len(triples))[:sample])]

@@ -1,0 +1,68 @@
+"""What a training tells its caller while it runs; the command line turns it into progress bars, Ray into reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened in a grade."""
+
+    grade: str
+
+
+@dataclass(frozen=True)
+class GradeStarted(Event):
+    """A grade begins, or goes on after `done` of `steps` updates."""
+
+    layers: int
+    parameters: int
+    steps: int
+    done: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class TextsEncoded(Event):
+    """The teacher's table, a validation or a test: `done` of `total` texts are encoded."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """One update."""
+
+    done: int
+    loss: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """One epoch with its validation."""
+
+    epoch: int
+    epochs: int
+    valid_mrr: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class GradeDone(Event):
+    """A grade is stored; `reused` if it was there already."""
+
+    mrr: float | None
+    seconds: float
+    reused: bool
+
+
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """A listener that listens to nothing."""

@@ -1,0 +1,334 @@
+"""One step of a grade: forward, losses over the global batch, backward, update.
+
+Every worker computes the loss of the whole global batch from gathered vectors and sends the gradient of its own texts
+back through its towers; the sum over workers is then the gradient of one worker with the whole batch (test:
+tests/train/test_workers.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.model.encode import GROUP_ROWS, TowerPass, pack
+from pmd_ray.model.losses import States
+from pmd_ray.model.outputs import Facts, Outputs, Role, Side, Watched
+from pmd_ray.spec.errors import NotFiniteError
+from pmd_ray.spec.grade import GradeConfig
+from pmd_ray.spec.streams import stream_key
+from pmd_ray.train.batches import Batch, Batches, TowerBatch
+from pmd_ray.train.objective import Objective, Views
+from pmd_ray.train.optimise import Schedule
+from pmd_ray.train.precision import Autocast
+from pmd_ray.train.teacher import Sight, Teacher
+from pmd_ray.train.workers import Workers
+
+
+@dataclass
+class EarlierTails:
+    """Student vectors of the last batches' tails (pre-batch negatives), newest last."""
+
+    vectors: list[Tensor]
+    entities: list[Tensor]
+
+
+@dataclass(frozen=True)
+class StepLog:
+    """What one step was like."""
+
+    loss: float
+    parts: dict[str, float]
+    """Each part of the loss, unweighted."""
+    part_gradients: dict[str, float]
+    """Norm of each weighted part's gradient at the towers' outputs; empty where not asked for."""
+    gradient: float
+    """Norm of the whole gradient before clipping."""
+    learning_rate: float
+    temperature: float
+    tokens: int
+    """Tokens that the student encoded, over all workers, padding apart."""
+    unmasked_texts: int
+    """Texts of the feature loss without any watched token, over all workers."""
+    texts: int
+
+
+class Step:
+    """Holds what all steps of a grade share."""
+
+    def __init__(
+        self,
+        model: BiEncoder,
+        objective: Objective,
+        teacher: Teacher | None,
+        batches: Batches,
+        *,
+        grade: GradeConfig,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        workers: Workers,
+        autocast: Autocast,
+        seed: int,
+    ) -> None:
+        self.model, self.objective, self.teacher, self.batches = model, objective, teacher, batches
+        self.grade, self.optimiser, self.schedule = grade, optimiser, schedule
+        self.workers, self._autocast, self._seed = workers, autocast, seed
+        self.earlier = EarlierTails([], [])
+        self._dropout = any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in model.modules())
+
+    def run(self, batch: Batch, *, epoch: int, step: int, done: int, detailed: bool) -> StepLog:
+        """Train on one worker's share of a global batch.
+
+        Args:
+            epoch: From 0.
+            step: Within the epoch, from 0.
+            done: Updates before this one, over all epochs.
+            detailed: Also measure each part's gradient.
+
+        Raises:
+            NotFiniteError: the loss or its gradient is; the weights are as before.
+        """
+        passes = self._forward(batch, epoch, step)
+        local = {sight: Outputs(hr.side, tail.side) for sight, (hr, tail) in passes.items()}
+        merged, pieces = self._gathered(local)
+        taught = self._taught(batch)
+        facts = self._facts(batch)
+        parts = self.objective.parts(
+            self.model, self._views(merged), self.teacher.model if self.teacher else None, taught, facts
+        )
+        total = self.objective.total(parts)
+        value = float(total)
+        if not torch.isfinite(total):
+            raise NotFiniteError(f"the loss became {value} at step {done + 1}")
+        part_gradients = self._part_gradients(parts, merged) if detailed else {}
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        for sight, (hr, tail) in passes.items():
+            hr.backward(_gradients(merged[sight].hr, pieces[sight]["hr"]))
+            tail.backward(_gradients(merged[sight].tail, pieces[sight]["tail"]))
+        gradient = self._update(done)
+        self._remember(merged[self._student_sight("label")], facts, batch)
+        counted = self._counts(batch)
+        return StepLog(
+            loss=value,
+            parts={name: float(part) for name, part in parts.items()},
+            part_gradients=part_gradients,
+            gradient=gradient,
+            learning_rate=float(self.optimiser.param_groups[0]["lr"]),
+            temperature=float(torch.exp(-self.model.log_inverse_t)),
+            tokens=counted[0],
+            unmasked_texts=counted[1],
+            texts=counted[2],
+        )
+
+    def _update(self, done: int) -> float:
+        for tower in self.model.towers.values():
+            self.workers.sum_gradients(tower.parameters())
+        weights = [weight for group in self.optimiser.param_groups for weight in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.grade.optimiser.clip, foreach=True)
+        if not torch.isfinite(norm):
+            raise NotFiniteError(f"the gradient's norm became {float(norm)} at step {done + 1}")
+        self.schedule.apply(self.optimiser, done)
+        self.optimiser.step()
+        return float(norm)
+
+    def _student_sight(self, view: str) -> Sight:
+        mask = self.grade.mask
+        clean = (
+            mask.rate == 0.0
+            or (view == "label" and mask.for_ce == "clean")
+            or (view == "score" and mask.for_score == "clean")
+        )
+        return "clean" if clean else "masked"
+
+    def _sights(self) -> list[Sight]:
+        """The views of the batch that the student must see."""
+        views = ["label"]
+        views += ["score"] if self.objective.has_score else []
+        views += ["feature"] if self.objective.has_feature else []
+        return sorted({self._student_sight(view) for view in views})
+
+    def _forward(self, batch: Batch, epoch: int, step: int) -> dict[Sight, tuple[TowerPass, TowerPass]]:
+        feature_sight = self._student_sight("feature") if self.objective.has_feature else None
+        return {
+            sight: (
+                self._pass("hr", batch.hr, sight, sight == feature_sight, epoch, step),
+                self._pass("tail", batch.tail, sight, sight == feature_sight, epoch, step),
+            )
+            for sight in self._sights()
+        }
+
+    def _pass(self, tower: str, texts: TowerBatch, sight: Sight, features: bool, epoch: int, step: int) -> TowerPass:
+        states = self.objective.student_states if features else States()
+        micro = self.grade.optimiser.micro_batch
+        hides = sight == "masked" and self.grade.mask.replace == "attention"
+        packed = pack(
+            texts.tokens,
+            ids=texts.student_ids if sight == "masked" else None,
+            hidden=texts.drawn.places if hides else None,
+            watched=texts.watched.places if states.tokens else None,
+            group_rows=min(GROUP_ROWS, micro or GROUP_ROWS),
+            device=self.workers.device,
+        )
+        key = stream_key(self._seed, "dropout", epoch, step, self.workers.rank, tower, sight)
+
+        def seed(group: int) -> None:
+            if self._dropout:
+                torch.manual_seed((key + group) % 2**63)
+
+        return TowerPass(
+            getattr(self.model, tower),
+            packed,
+            pooling=self.model.pooling,
+            states=states,
+            recompute=micro is not None,
+            seed=seed,
+            autocast=self._autocast,
+        )
+
+    def _gathered(
+        self, local: dict[Sight, Outputs]
+    ) -> tuple[dict[Sight, Outputs], dict[Sight, dict[str, tuple[slice, slice]]]]:
+        """Leaves that hold all workers' rows, and which of them are this worker's."""
+        if self.workers.size == 1:
+            everything = {sight: {tower: (slice(None), slice(None)) for tower in ("hr", "tail")} for sight in local}
+            return local, everything
+        merged: dict[Sight, Outputs] = {}
+        pieces: dict[Sight, dict[str, tuple[slice, slice]]] = {}
+        for sight, outputs in local.items():
+            sides = {}
+            pieces[sight] = {}
+            for tower in ("hr", "tail"):
+                side: Side = getattr(outputs, tower)
+                sides[tower] = _gathered_side(side, self.workers, leaf=True)
+                watched = side.tokens_KMD.shape[1] if side.tokens_KMD is not None else 0
+                pieces[sight][tower] = (self._mine(len(side.pooled_UD)), self._mine(watched))
+            merged[sight] = Outputs(sides["hr"], sides["tail"])
+        return merged, pieces
+
+    def _mine(self, length: int) -> slice:
+        counts = self.workers.counts(length)
+        start = sum(counts[: self.workers.rank])
+        return slice(start, start + length)
+
+    def _views(self, merged: dict[Sight, Outputs]) -> Views:
+        def of(view: str, asked: bool) -> Outputs:
+            return merged[self._student_sight(view)] if asked else merged[self._student_sight("label")]
+
+        return Views(
+            of("label", True), of("score", self.objective.has_score), of("feature", self.objective.has_feature)
+        )
+
+    def _taught(self, batch: Batch) -> Views | None:
+        if self.teacher is None or not (self.objective.has_score or self.objective.has_feature):
+            return None
+        made: dict[Sight, Outputs] = {}
+        score_sight, feature_sight = self.teacher.sight("score"), self.teacher.sight("feature")
+        wanted = {score_sight} if self.objective.has_score else set()
+        wanted |= {feature_sight} if self.objective.has_feature else set()
+        for sight in sorted(wanted):
+            features = self.objective.has_feature and sight == feature_sight
+            with_states = features and bool(self.objective.teacher_states.layers)
+            outputs = self.teacher.outputs(batch, sight, with_states=with_states)
+            sides = (_gathered_side(side, self.workers, leaf=False) for side in (outputs.hr, outputs.tail))
+            made[sight] = Outputs(*sides)
+        unread = next(iter(made.values()))
+        score = made.get(score_sight, unread)
+        return Views(score, score, made.get(feature_sight, unread))
+
+    def _facts(self, batch: Batch) -> Facts:
+        """What is true of the global batch: rows count on over the workers' texts."""
+        on = self.workers.device
+        offsets = {
+            tower: sum(self.workers.counts(len(texts.text_keys))[: self.workers.rank])
+            for tower, texts in (("hr", batch.hr), ("tail", batch.tail))
+        }
+        queries = self.workers.gather(torch.as_tensor(batch.queries, device=on)).cpu().numpy()
+        negative, head_negative = self.batches.negatives(queries)
+        rows: dict[Role, Tensor] = {}
+        for role, places in batch.rows.items():
+            offset = offsets["hr" if role == "hr" else "tail"]
+            rows[role] = self.workers.gather(torch.as_tensor(places, device=on) + offset)
+        watched = {}
+        for tower, texts in (("hr", batch.hr), ("tail", batch.tail)):
+            row = torch.as_tensor(_row_of(texts), device=on) + offsets[tower]
+            weight = torch.as_tensor(texts.watched.weights, device=on)
+            watched[tower] = Watched(self.workers.gather(row), self.workers.gather(weight))
+        earlier = earlier_negative = None
+        if self.earlier.vectors:
+            earlier = torch.cat(self.earlier.vectors)
+            tails = torch.cat(self.earlier.entities).cpu().numpy()
+            earlier_negative = torch.as_tensor(self.batches.earlier_negatives(queries, tails), device=on)
+        return Facts(
+            rows=rows,
+            negative_BB=torch.as_tensor(negative, device=on),
+            head_negative_B=torch.as_tensor(head_negative, device=on),
+            watched={"hr": watched["hr"], "tail": watched["tail"]},
+            earlier_ND=earlier,
+            earlier_negative_BN=earlier_negative,
+        )
+
+    def _remember(self, outputs: Outputs, facts: Facts, batch: Batch) -> None:
+        kept = self.grade.loss.ce.pre_batch
+        if not kept:
+            return
+        answers = self.workers.gather(torch.as_tensor(batch.queries[:, 2].copy(), device=self.workers.device))
+        self.earlier.vectors = [*self.earlier.vectors, outputs.tail.pooled_UD.detach()[facts.rows["tail"]]][-kept:]
+        self.earlier.entities = [*self.earlier.entities, answers][-kept:]
+
+    def _part_gradients(self, parts: dict[str, Tensor], merged: dict[Sight, Outputs]) -> dict[str, float]:
+        leaves = [
+            leaf
+            for outputs in merged.values()
+            for side in (outputs.hr, outputs.tail)
+            for leaf in (side.pooled_UD, side.tokens_KMD, side.first_KUD)
+            if leaf is not None
+        ]
+        norms = {}
+        for name, part in self.objective.weighted(parts).items():
+            if part.requires_grad:
+                found = torch.autograd.grad(part, leaves, retain_graph=True, allow_unused=True)
+                squares = [gradient.square().sum() for gradient in found if gradient is not None]
+                norms[name] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+        return norms
+
+    def _counts(self, batch: Batch) -> tuple[int, int, int]:
+        watches = self.objective.student_states.tokens
+        sides = (batch.hr, batch.tail)
+        tokens = len(self._sights()) * sum(len(texts.tokens.ids.values) for texts in sides)
+        texts = sum(len(side.text_keys) for side in sides) if watches else 0
+        empty = sum(len(side.text_keys) - len(set(_row_of(side).tolist())) for side in sides) if watches else 0
+        counted = self.workers.total(torch.tensor([tokens, empty, texts], device=self.workers.device))
+        return int(counted[0]), int(counted[1]), int(counted[2])
+
+
+def _row_of(texts: TowerBatch) -> Tensor:
+    offsets = torch.as_tensor(texts.tokens.ids.offsets)
+    return torch.searchsorted(offsets, torch.as_tensor(texts.watched.places), right=True) - 1
+
+
+def _gathered_side(side: Side, workers: Workers, *, leaf: bool) -> Side:
+    def of(tensor: Tensor | None, dim: int) -> Tensor | None:
+        if tensor is None:
+            return None
+        gathered = workers.gather(tensor, dim)
+        return gathered.requires_grad_() if leaf else gathered
+
+    pooled = workers.gather(side.pooled_UD)
+    return Side(pooled.requires_grad_() if leaf else pooled, of(side.tokens_KMD, 1), of(side.first_KUD, 1))
+
+
+def _gradients(side: Side, mine: tuple[slice, slice]) -> Side:
+    """The gradients of this worker's own rows; zeros where a loss did not use an output."""
+
+    def of(tensor: Tensor | None, part: slice) -> Tensor | None:
+        return None if tensor is None else _gradient(tensor)[:, part]
+
+    rows, tokens = mine
+    return Side(_gradient(side.pooled_UD)[rows], of(side.tokens_KMD, tokens), of(side.first_KUD, rows))
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad

@@ -1,0 +1,128 @@
+"""The frozen teacher of a grade: run on the batch, or, where it sees clean text only, encoded once and looked up.
+
+The released code runs it in fp32 outside autocast, with a graph-building mode on, every epoch (method notes, C17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pmd_ray.kg.texts import Texts
+from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.model.encode import GROUP_ROWS, encode, pack
+from pmd_ray.model.losses import States
+from pmd_ray.model.outputs import Outputs, Side
+from pmd_ray.spec.grade import GradeConfig
+from pmd_ray.spec.ragged import Ints
+from pmd_ray.train.batches import Batch, Batches, TextKeys, TowerBatch
+from pmd_ray.train.precision import Autocast
+from pmd_ray.train.workers import Workers
+
+Sight = Literal["masked", "clean"]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Unit vectors of every distinct training text of one tower, by text key."""
+
+    keys: Ints
+    vectors: Tensor
+
+    def rows(self, text_keys: Ints) -> Tensor:
+        """[U, D] the vectors of the named texts."""
+        places = torch.as_tensor(np.searchsorted(self.keys, text_keys), device=self.vectors.device)
+        return self.vectors[places]
+
+
+class Teacher:
+    """Hands out the teacher's outputs for a batch as the student's losses need them."""
+
+    def __init__(
+        self, model: BiEncoder, grade: GradeConfig, *, states: States, device: torch.device, autocast: Autocast
+    ) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self._grade = grade
+        self._states = states
+        self._device = device
+        self._autocast = autocast
+        self._tables: dict[str, TextTable] = {}
+
+    def sight(self, view: Literal["score", "feature"]) -> Sight:
+        """Whether the teacher sees masked or clean text for a loss."""
+        mask = self._grade.mask
+        clean = mask.rate == 0.0 or mask.teacher_input == "clean" or (view == "score" and mask.for_score == "clean")
+        return "clean" if clean else "masked"
+
+    def is_constant(self) -> bool:
+        """Whether all that is asked of it are vectors of clean texts."""
+        wanted: tuple[Literal["score", "feature"], ...] = ("score", "feature") if self._states.layers else ("score",)
+        asks_states = bool(self._states.layers) and self._grade.loss.beta > 0
+        return not asks_states and all(self.sight(view) == "clean" for view in wanted)
+
+    def tabulate(self, batches: Batches, workers: Workers, tick: Callable[[int, int], None]) -> None:
+        """Encode every distinct training text once.
+
+        Args:
+            tick: Told how many of how many texts are done.
+        """
+        texts, queries = batches.texts, batches.queries
+        heads, relations, tails = queries.T
+        entity_keys = [batches.keys.entity(tails, batches.tail_left_out)]
+        if self._grade.loss.ce.self_negatives:
+            entity_keys.append(batches.keys.entity(heads, batches.head_left_out))
+        wanted = {
+            "hr": np.unique(batches.keys.query(heads, relations, batches.head_left_out)),
+            "tail": np.unique(np.concatenate(entity_keys)),
+        }
+        total, done = sum(len(keys) for keys in wanted.values()), 0
+        for tower, keys in wanted.items():
+            mine = np.array_split(keys, workers.size)[workers.rank]
+            vectors = []
+            for start in range(0, len(mine), 4096):
+                part = mine[start : start + 4096]
+                vectors.append(self._encode_keys(tower, part, texts, batches.keys))
+                done += len(part) * workers.size
+                tick(min(done, total), total)
+            joined = torch.cat(vectors) if vectors else torch.empty(0, self.model.width, device=self._device)
+            self._tables[tower] = TextTable(keys, workers.gather(joined))
+
+    def _encode_keys(self, tower: str, keys: Ints, texts: Texts, numbering: TextKeys) -> Tensor:
+        if tower == "hr":
+            rows = texts.query_rows(*numbering.parts_of_query(keys))
+        else:
+            rows = texts.entity_rows(*numbering.parts_of_entity(keys))
+        side = encode(
+            getattr(self.model, tower),
+            pack(rows, device=self._device, group_rows=GROUP_ROWS),
+            pooling=self.model.pooling,
+            autocast=self._autocast,
+        )
+        return side.pooled_UD.clone()
+
+    def outputs(self, batch: Batch, sight: Sight, *, with_states: bool) -> Outputs:
+        """Outputs for a worker's share of a batch."""
+        if self._tables and sight == "clean" and not with_states:
+            return Outputs(self._looked_up("hr", batch.hr), self._looked_up("tail", batch.tail))
+        states = self._states if with_states else States()
+        return Outputs(self._encoded("hr", batch.hr, sight, states), self._encoded("tail", batch.tail, sight, states))
+
+    def _looked_up(self, tower: str, texts: TowerBatch) -> Side:
+        return Side(self._tables[tower].rows(texts.text_keys))
+
+    def _encoded(self, tower: str, texts: TowerBatch, sight: Sight, states: States) -> Side:
+        hides = sight == "masked" and self._grade.mask.replace == "attention"
+        packed = pack(
+            texts.tokens,
+            ids=texts.teacher_ids if sight == "masked" else None,
+            hidden=texts.teacher_drawn.places if hides else None,
+            watched=texts.watched.places if states.tokens else None,
+            device=self._device,
+        )
+        module: Any = getattr(self.model, tower)
+        return encode(module, packed, pooling=self.model.pooling, states=states, autocast=self._autocast)

@@ -1,0 +1,115 @@
+"""The workers of one training: who I am, gathering rows over all of them, summing gradients.
+
+Works in one process, under `torchrun` (its environment variables) and inside a process group that Ray Train has made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This worker's rank among `size` workers, and its device."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @classmethod
+    def current(cls, device: torch.device | None = None) -> Workers:
+        """Join the process group that is there, the one `torchrun` describes, or stand alone."""
+        if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if device is None:
+            device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if not dist.is_initialized():
+            return cls(0, 1, device)
+        return cls(dist.get_rank(), dist.get_world_size(), device)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker writes files."""
+        return self.rank == 0
+
+    def counts(self, length: int) -> list[int]:
+        """The lengths that all workers hold."""
+        if self.size == 1:
+            return [length]
+        mine = torch.tensor([length], device=self.device)
+        every = [torch.zeros_like(mine) for _ in range(self.size)]
+        dist.all_gather(every, mine)
+        return [int(one) for one in every]
+
+    def gather(self, tensor: Tensor, dim: int = 0) -> Tensor:
+        """All workers' rows one after the other along `dim`, whatever their number; no gradient."""
+        if self.size == 1:
+            return tensor.detach()
+        rows = tensor.detach().movedim(dim, 0).contiguous()
+        lengths = self.counts(len(rows))
+        longest = max(lengths)
+        as_bytes = rows.dtype == torch.bool
+        padded = rows.new_zeros((longest, *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        padded = padded.to(torch.uint8) if as_bytes else padded
+        every = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(every, padded)
+        joined = torch.cat([part[:length] for part, length in zip(every, lengths, strict=True)])
+        return (joined.bool() if as_bytes else joined).movedim(0, dim)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over workers."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def sum_gradients(self, weights: Iterable[nn.Parameter]) -> None:
+        """Sum the gradients of every weight over workers, in buckets of 64 MiB.
+
+        Each worker's loss is that of the whole batch, differentiated by its own texts: the sum is the full gradient,
+        no average is due.
+        """
+        if self.size == 1:
+            return
+        bucket: list[Tensor] = []
+        size = 0
+        for weight in weights:
+            if weight.grad is None:  # All workers must take part with the same tensors.
+                weight.grad = torch.zeros_like(weight)
+            bucket.append(weight.grad)
+            size += weight.grad.numel() * weight.grad.element_size()
+            if size >= 64 * 2**20:
+                _sum_bucket(bucket)
+                bucket, size = [], 0
+        if bucket:
+            _sum_bucket(bucket)
+
+    def broadcast(self, tensor: Tensor) -> Tensor:
+        """The leader's values on every worker."""
+        if self.size > 1:
+            dist.broadcast(tensor, src=0)
+        return tensor
+
+    def wait(self) -> None:
+        """Until all workers are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def _sum_bucket(bucket: list[Tensor]) -> None:
+    flat = torch.cat([gradient.flatten() for gradient in bucket])
+    dist.all_reduce(flat)
+    start = 0
+    for gradient in bucket:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()

@@ -1,0 +1,92 @@
+"""What all grades of a chain share: the graph, the pretrained encoder, the texts' tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pmd_ray.kg.graph import Graph
+from pmd_ray.kg.load import load_graph
+from pmd_ray.kg.pieces import open_pieces
+from pmd_ray.kg.texts import Texts
+from pmd_ray.model.build import Sample
+from pmd_ray.model.encode import pack
+from pmd_ray.model.source import Source, load_source
+from pmd_ray.model.wordpiece import WordPieces
+from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.dataset import TextConfig
+from pmd_ray.spec.errors import SpecError
+from pmd_ray.spec.streams import generator
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders that a run may use besides its output."""
+
+    cache: Path | None = None
+    """Token tables by fingerprint; None keeps them in memory."""
+    data_home: Path | None = None
+    """Fetched datasets; None is the default place."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Read-only: every grade and worker of a chain may use it."""
+
+    graph: Graph
+    source: Source
+    texts: Texts
+
+    def sample(self) -> Sample:
+        """Ids, segments and attention of up to 256 entity texts, for layer maps that look at what layers do."""
+        count = min(256, self.graph.num_entities)
+        chosen = generator(0, "layer sample").permutation(self.graph.num_entities)[:count]
+        packed = pack(self.texts.entity_rows(chosen), group_rows=count)
+        group = packed.groups[0]
+        return packed.word_ids[group.words], group.segments, group.attended.long()
+
+
+def open_workshop(chain: ChainConfig, places: Places) -> Workshop:
+    """Load graph and encoder and tokenise what is not tokenised yet.
+
+    Raises:
+        DataError, EncoderError, UserError: what is wrong with them.
+        SpecError: a grade asks for more layers than the encoder has.
+    """
+    graph = load_graph(chain.dataset.source, home=places.data_home)
+    source = load_source(chain.encoder, all_texts(graph), seed=chain.seed)
+    check_depths(chain, source.layers)
+    return Workshop(graph, source, open_texts(graph, source.wordpieces, chain.dataset.text, places.cache))
+
+
+def open_texts(graph: Graph, wordpieces: WordPieces, text: TextConfig, cache: Path | None) -> Texts:
+    """Texts of a graph for a tokenizer, from the cache where they are there."""
+    return Texts(graph, open_pieces(graph, wordpieces, cache), wordpieces, text)
+
+
+def all_texts(graph: Graph) -> list[str]:
+    """Every text of a graph: what a vocabulary from scratch is trained on."""
+    return [*graph.entity_names, *graph.entity_descriptions, *graph.relation_texts, "inverse"]
+
+
+def check_depths(chain: ChainConfig, depth: int) -> None:
+    """Every grade that starts from the encoder must find its layers there.
+
+    Raises:
+        SpecError: naming all that do not.
+    """
+    errors = [
+        f"grades.{grade.name}.layers: the encoder '{chain.encoder.name}' has {depth} layers, got {grade.layers}; "
+        f"lower it, as in --set layers=[{depth},...], or choose a deeper encoder"
+        for grade in chain.grades
+        if grade.init.source == "encoder" and grade.layers > depth
+    ]
+    if errors:
+        raise SpecError("chain", errors)
+
+
+def device_of(name: str | None = None) -> torch.device:
+    """The device of that name, or the best there is."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
