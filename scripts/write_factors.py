@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -100,14 +101,20 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 
 def _losses(role: str) -> list[str]:
-    return [name for name in plugins.names("loss") if plugins.load("loss", name).ROLE == role]
+    return [name for name in plugins.names("loss") if role == plugins.load("loss", name).ROLE]
 
 
 def _factor(path: str, field: FieldInfo, *, of_grade: bool) -> Factor:
     default = "" if field.is_required() else _shown(field.default)
     values = [_preset_value(preset, path, of_grade=of_grade) for preset in PRESETS]
     presets = tuple(SAME if value in (default, None) else str(value) for value in values)
-    return Factor(path, _options(path, field), default, presets, *_split(field.description or ""))
+    return Factor(
+        "grades.NAME.layers" if path == "layers" else path,
+        _options(path, field),
+        default,
+        presets,
+        *_split(field.description or ""),
+    )
 
 
 def _options(path: str, field: FieldInfo) -> str:
@@ -117,7 +124,7 @@ def _options(path: str, field: FieldInfo) -> str:
         return ", ".join(map(_code, _losses(ROLES[path])))
     if path in BESIDES:
         return BESIDES[path]
-    bounds = "".join(f", {sign} {limit:g}" for sign, limit in _bounds(field))
+    bounds = "".join(f", {sign} {limit}" for sign, limit in _bounds(field))
     return _kind(field.annotation) + bounds
 
 
@@ -146,9 +153,14 @@ def _kind(annotation: Any) -> str:
     return plain.get(annotation, "settings")
 
 
+@cache
+def _chain(preset: str) -> ChainConfig:
+    return load_chain(preset)
+
+
 def _preset_value(preset: str, path: str, *, of_grade: bool) -> str | None:
     """What the preset's chain says there; None where its loss has no such option."""
-    chain = load_chain(preset)
+    chain = _chain(preset)
     if not of_grade:
         return _at(chain, path)
     if path == "layers":
@@ -183,11 +195,11 @@ def _code(value: Any) -> str:
 
 
 def _shorthand_options(key: str) -> str:
-    return {"preset": ", ".join(map(_code, PRESETS)), "layers": "list of whole number"}.get(key, "list of number")
+    return {"preset": ", ".join(map(_code, PRESETS)), "layers": "list of whole numbers"}.get(key, "list of numbers")
 
 
 def _preset_shorthand(preset: str, key: str) -> str:
-    chain = load_chain(preset)
+    chain = _chain(preset)
     return {
         "preset": preset,
         "layers": _shown(tuple(grade.layers for grade in chain.grades)),
@@ -205,8 +217,7 @@ def render(rows: list[Factor]) -> str:
     """The table as Markdown."""
     head = ["factor", "options", "default", *PRESETS, "meaning", "source"]
     lines = [INTRODUCTION, _row(head), _row(["---"] * len(head))]
-    for row in rows:
-        lines.append(_row([_code(row.path), row.options, row.default, *row.presets, row.meaning, row.source]))
+    lines += [_row([_code(row.path), row.options, row.default, *row.presets, row.meaning, row.source]) for row in rows]
     return "\n".join(lines) + "\n"
 
 

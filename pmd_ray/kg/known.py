@@ -41,7 +41,8 @@ class KnownTails:
         """Whether each triple is known; the arguments are broadcast together."""
         wanted = self._query(heads, relations) * self.num_entities + tails
         place = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return np.asarray(self._keys[place] == wanted)
+        found: NDArray[np.bool_] = self._keys[place] == wanted
+        return found
 
     def tails(self, heads: Numbers, relations: Numbers) -> Ragged:
         """The known tails of each query [N], rising."""

@@ -102,19 +102,33 @@ class Texts:
         return Ragged(names.values, offsets_of(np.bincount(rows, weights=lengths, minlength=len(entities)).astype(int)))
 
     def _framed(self, segments: list[Ragged], parts: list[Ragged]) -> TokenRows:
-        """Put [CLS] before the first and [SEP] after each segment."""
-        count = len(segments[0])
-        ids, kinds, numbers = [_constant(count, self._cls)], [_constant(count, Part.SPECIAL)], [_constant(count, 0)]
-        for number, (segment, part) in enumerate(zip(segments, parts, strict=True)):
-            ids += [segment, _constant(count, self._sep)]
-            kinds += [part, _constant(count, Part.SPECIAL)]
-            numbers += [_filled(segment, number), _constant(count, number)]
-        return TokenRows(weave(ids), weave(kinds), weave(numbers))
+        return _framed(segments, parts, cls=self._cls, sep=self._sep)
+
+
+def joined_query(text: Numbers, relation: Numbers, *, cls: int, sep: int, max_tokens: int) -> TokenRows:
+    """One query row from the tokens of any text, of an entity outside the graph for example, and of a relation."""
+    first, second = longest_first(np.array([len(text)]), np.array([len(relation)]), max_tokens - 3)
+    segments = [
+        _cut(Ragged(tokens, np.array([0, len(tokens)])), room) for tokens, room in ((text, first), (relation, second))
+    ]
+    parts = [_filled(segments[0], Part.DESCRIPTION), _filled(segments[1], Part.RELATION)]
+    return _framed(segments, parts, cls=cls, sep=sep)
+
+
+def _framed(segments: list[Ragged], parts: list[Ragged], *, cls: int, sep: int) -> TokenRows:
+    """Put [CLS] before the first and [SEP] after each segment."""
+    count = len(segments[0])
+    ids, kinds, numbers = [_constant(count, cls)], [_constant(count, Part.SPECIAL)], [_constant(count, 0)]
+    for number, (segment, part) in enumerate(zip(segments, parts, strict=True)):
+        ids += [segment, _constant(count, sep)]
+        kinds += [part, _constant(count, Part.SPECIAL)]
+        numbers += [_filled(segment, number), _constant(count, number)]
+    return TokenRows(weave(ids), weave(kinds), weave(numbers))
 
 
 def longest_first(first: Ints, second: Ints, room: int) -> tuple[Ints, Ints]:
     """Lengths [N] of two segments cut to `room` tokens together, the longer one first (Hugging Face tokenizers)."""
-    short, long = np.minimum(first, second), np.maximum(first, second)
+    short = np.minimum(first, second)
     cut_long = np.where(short > room, short, np.maximum(short, room - short))
     both = short + cut_long > room
     cut_short = np.where(both, room // 2, short)

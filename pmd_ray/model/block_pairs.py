@@ -55,4 +55,5 @@ class BlockPairs:
             return torch.zeros_like(rows_N, dtype=torch.bool)
         wanted = rows_N * self._entities + columns_N
         place = torch.searchsorted(self._keys, wanted).clamp_(max=len(self._keys) - 1)
-        return self._keys[place].eq(wanted)
+        held: Tensor = self._keys[place] == wanted
+        return held

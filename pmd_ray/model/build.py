@@ -47,7 +47,7 @@ def build_student(
         temperature=grade.loss.ce.temperature.init,
         learnt=grade.loss.ce.temperature.learnt,
     )
-    if origin is not None:
+    if origin is not None and grade.loss.ce.temperature.learnt:
         model.log_inverse_t.data.copy_(origin.log_inverse_t.data)
     if encoder.dropout is not None:
         model.set_dropout(encoder.dropout)

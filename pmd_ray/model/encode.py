@@ -9,7 +9,7 @@ gathered once a pass: a dense gradient of the whole table for every group would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +124,7 @@ def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States
         attention_mask=group.attended.long(),
         output_hidden_states=bool(states.layers),
     )
-    last_RLD = out.last_hidden_state.float()
+    last_RLD = _at_least_fp32(out.last_hidden_state)
     if pooling == "cls":
         pooled_RD = last_RLD[:, 0]
     else:
@@ -132,11 +132,16 @@ def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States
         pooled_RD = (last_RLD * weight_RL1).sum(1) / weight_RL1.sum(1).clamp(min=1.0)
     tokens = first = None
     if states.tokens:
-        flat = [out.hidden_states[layer].flatten(0, 1)[group.watched].float() for layer in states.layers]
-        tokens = torch.stack(flat)
+        flat = [out.hidden_states[layer].flatten(0, 1)[group.watched] for layer in states.layers]
+        tokens = _at_least_fp32(torch.stack(flat))
     if states.first:
-        first = torch.stack([out.hidden_states[layer][:, 0].float() for layer in states.layers])
+        first = _at_least_fp32(torch.stack([out.hidden_states[layer][:, 0] for layer in states.layers]))
     return Side(normalize(pooled_RD, dim=-1), tokens, first)
+
+
+def _at_least_fp32(states: Tensor) -> Tensor:
+    """Losses add up many small terms: half precision goes up, double stays."""
+    return states.float() if states.dtype in (torch.bfloat16, torch.float16) else states
 
 
 def encode(
@@ -152,7 +157,7 @@ def encode(
     with torch.inference_mode(), autocast():
         table = embedding(packed.word_ids, word_weights(tower))
         sides = [run_group(tower, table, group, states, pooling) for group in packed.groups]
-    return _joined(packed, sides, packed.groups)
+    return _joined(packed, sides, table.detach(), states)
 
 
 class TowerPass:
@@ -187,7 +192,7 @@ class TowerPass:
             self._kept: list[Side] | None = None
         else:
             sides = self._kept = list(self._forward())
-        self.side = _leaves(_joined(packed, sides, packed.groups))
+        self.side = _leaves(_joined(packed, sides, self._table.detach(), states))
 
     def _forward(self) -> Iterator[Side]:
         for number, group in enumerate(self._packed.groups):
@@ -217,9 +222,12 @@ class TowerPass:
         self._table.grad = None
 
 
-def _joined(packed: Packed, sides: Iterable[Side], groups: list[Group]) -> Side:
+def _joined(packed: Packed, sides: Sequence[Side], word_table: Tensor, states: States) -> Side:
     """Group outputs in the order of the texts."""
-    sides = list(sides)
+    groups = packed.groups
+    if not groups:  # A worker's share of a last, small batch may be empty.
+        none = word_table.new_zeros(len(states.layers), 0, word_table.shape[-1])
+        return Side(none.new_zeros(0, none.shape[-1]), none if states.tokens else None, none if states.first else None)
     rows = torch.argsort(torch.cat([group.rows for group in groups]))
     tokens = first = None
     if sides[0].tokens_KMD is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.source import build_tower
@@ -20,6 +20,7 @@ from pmd_ray.spec.errors import ModelError
 
 CARD = "pmd.json"
 FORMAT = 1
+TOWER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 class ModelCard(Frozen):
@@ -35,6 +36,8 @@ class ModelCard(Frozen):
     """t at the end of training."""
     self_negatives: bool
     dataset: str
+    dataset_source: str
+    """Name or folder that it was trained on."""
     dataset_fingerprint: str
     training: dict[str, Any] = Field(default_factory=dict)
     """Mask rate, teacher, validation MRR: for the reader, not for loading."""
@@ -69,23 +72,40 @@ def load_trained(folder: Path, *, device: torch.device | str = "cpu") -> Trained
     Raises:
         ModelError: it is none, or a file of it is missing or broken.
     """
-    from safetensors import SafetensorError
-
+    card = _checked_card(folder)
+    roles = ("hr", "tail") if card.encoder.towers == "separate" else ("hr",)
+    missing = [f"{role}/{name}" for role in roles for name in TOWER_FILES if not (folder / role / name).is_file()]
+    if missing:
+        raise _not_whole(folder, missing[0])
     try:
-        card = ModelCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
-        towers = [
-            _load_tower(folder / role) for role in (("hr", "tail") if card.encoder.towers == "separate" else ("hr",))
-        ]
+        towers = [_load_tower(folder / role) for role in roles]
         wordpieces = WordPieces.load(folder / "hr")
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"'{folder}' holds no whole model: {Path(str(error.filename)).name} is missing; give a grade's `model` "
-            "folder, or the folder of its run and grade, such as runs/demo/4/model"
-        ) from None
-    except (OSError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
+    except Exception as error:  # tokenizers raises bare Exceptions; whatever it is, the folder is broken
         raise ModelError(f"'{folder}' cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     model = BiEncoder(towers[0], towers[-1], pooling=card.encoder.pooling, temperature=card.temperature, learnt=False)
     return TrainedModel(model.to(device).eval(), wordpieces, card)
+
+
+def _checked_card(folder: Path) -> ModelCard:
+    try:
+        given = read_card(folder)
+        if given.get("format") != FORMAT:
+            raise ModelError(
+                f"'{folder}' is of format {given.get('format')}; this version reads format {FORMAT}: load it with the "
+                "pmd_ray that wrote it, or train it again"
+            )
+        return ModelCard.model_validate(given)
+    except FileNotFoundError:
+        raise _not_whole(folder, CARD) from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"'{folder}' cannot be loaded: {CARD}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _not_whole(folder: Path, missing: str) -> ModelError:
+    return ModelError(
+        f"'{folder}' holds no whole model: {missing} is missing; give a grade's `model` folder, or the folder of its "
+        "run and grade, such as runs/demo/4/model"
+    )
 
 
 def _load_tower(folder: Path) -> torch.nn.Module:

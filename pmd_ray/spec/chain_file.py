@@ -23,7 +23,8 @@ class _UniqueKeys(yaml.SafeLoader):
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        is_merge = key_node.tag == "tag:yaml.org,2002:merge"
+        key = "<<" if is_merge else loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(None, None, f"{key} cannot be a key", key_node.start_mark)
         if str(key) in seen:

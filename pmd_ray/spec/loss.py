@@ -91,6 +91,8 @@ def options_by_name(given: Any, default: str, *, role: str) -> LossOptions:
         raise ValueError(f"must be the name of a loss, or settings with one, as in {{name: {default}}}, got {given!r}")
     values: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
     name = values.setdefault("name", default)
+    if not isinstance(name, str):
+        raise ValueError(f"name must be text, got {name!r}")
     part = plugins.load("loss", name)
     if role != part.ROLE:
         raise ValueError(f"'{name}' is a {part.ROLE} loss, not a {role} loss")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from functools import cache
 from types import ModuleType
 from typing import Literal
 
@@ -26,11 +27,17 @@ ROOMS: dict[Kind, str] = {
 
 def names(kind: Kind) -> list[str]:
     """The names of all parts of a kind, sorted."""
-    spec = importlib.util.find_spec(ROOMS[kind])
+    return list(_files_in(ROOMS[kind]))
+
+
+@cache
+def _files_in(room: str) -> tuple[str, ...]:
+    """A room's files are looked up once in a process: every validated grade asks for them."""
+    spec = importlib.util.find_spec(room)
     if spec is None or spec.submodule_search_locations is None:
-        raise ModuleNotFoundError(ROOMS[kind])
-    return sorted(
-        found.name for found in pkgutil.iter_modules(spec.submodule_search_locations) if not found.name.startswith("_")
+        raise ModuleNotFoundError(room)
+    return tuple(
+        sorted(file.name for file in pkgutil.iter_modules(spec.submodule_search_locations) if file.name[0] != "_")
     )
 
 

@@ -66,7 +66,8 @@ def spans(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
     """The positions starts[i], starts[i] + 1, ... (lengths[i] of them) of all rows, one after the other."""
     ends = np.cumsum(lengths)
     within = np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
-    return within + np.repeat(np.asarray(starts, dtype=np.int64) - (ends - lengths), lengths)
+    places: Ints = within + np.repeat(np.asarray(starts, dtype=np.int64) - (ends - lengths), lengths)
+    return places
 
 
 def weave(parts: Sequence[Ragged]) -> Ragged:

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from pmd_ray.spec.base import Frozen
 
 
 class Metrics(Frozen):
-    """Filtered ranking metrics over a set of queries."""
+    """Filtered ranking metrics over a set of queries; their JSON keys are `hits@1`, `hits@3` and `hits@10`."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     queries: int
     mrr: float
     """Mean reciprocal rank, in (0, 1]."""
-    hits1: float = Field(alias="hits@1", serialization_alias="hits@1")
-    hits3: float = Field(alias="hits@3", serialization_alias="hits@3")
-    hits10: float = Field(alias="hits@10", serialization_alias="hits@10")
+    hits1: float = Field(alias="hits@1")
+    """Share of queries with a rank of at most 1; a tie for the first place (1.5) does not count."""
+    hits3: float = Field(alias="hits@3")
+    hits10: float = Field(alias="hits@10")
     mr: float
     """Mean rank, from 1."""
 
 
-class RankingReport(Frozen):
-    """Metrics of one model on one split: all queries, by direction, by relation; re-ranked ones beside them."""
+class DirectionMetrics(Frozen):
+    """Metrics over all queries and by direction."""
 
-    split: str
     all: Metrics
     forward: Metrics
     """Queries (head, relation, ?)."""
     backward: Metrics
     """Queries (?, relation, tail), asked as (tail, inverse relation, ?)."""
+
+
+class RankingReport(DirectionMetrics):
+    """Metrics of one model on one split: all queries, by direction, by relation; re-ranked ones beside them."""
+
+    split: str
     by_relation: dict[str, Metrics]
-    reranked: Metrics | None = None
+    """By relation id, both directions together."""
+    reranked: DirectionMetrics | None = None
+    """With SimKGC's neighbour re-ranking."""
 
 
 class GradeState(StrEnum):
@@ -80,3 +90,8 @@ class ChainResult(Frozen):
     device: str
     versions: dict[str, str]
     grades: tuple[GradeResult, ...]
+
+    def share_of_teacher(self, place: int) -> float | None:
+        """A grade's test MRR as a share of the first grade's; None for the first."""
+        first, grade = self.grades[0].test, self.grades[place].test
+        return grade.all.mrr / first.all.mrr if place and first and grade else None

@@ -6,7 +6,7 @@ released code encodes three padded sequences a query, a third of them for nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,22 +137,15 @@ class Batches:
     ) -> tuple[TowerBatch, Ints]:
         """Distinct texts of one tower with their masks, and each occurrence's place among them."""
         mask = self.grade.mask
-        masked = (
-            np.full(len(text_keys), "hr" in mask.sequences)
-            if tower == "hr"
-            else np.where(is_head, "head" in mask.sequences, "tail" in mask.sequences)
-        )
-        looked_at = (
-            np.full(len(text_keys), "hr" in mask.loss_sequences)
-            if tower == "hr"
-            else np.where(is_head, "head" in mask.loss_sequences, "tail" in mask.loss_sequences)
-        )
+        masked = _of_role(tower, is_head, mask.sequences if mask.rate > 0 else ())
+        looked_at = _of_role(tower, is_head, mask.loss_sequences if self._watches else ())
         apart = mask.rate > 0 and mask.per == "occurrence"
-        # Heads and tails share their text's encoding only where they are treated alike.
-        treatment = masked * 2 + looked_at
-        number = occurrences if apart else text_keys * 4 + treatment
+        # Heads and tails share their text's encoding unless only one of them is masked. The feature loss may look at it
+        # for the tail's sake: it picks the rows of each role itself.
+        number = occurrences if apart else text_keys * 2 + (masked & (mask.rate > 0))
         _, first, rows = np.unique(number, return_index=True, return_inverse=True)
-        text_keys, masked, looked_at = text_keys[first], masked[first], looked_at[first]
+        looked_at = np.bincount(rows.reshape(-1), weights=looked_at, minlength=len(first)) > 0
+        text_keys, masked = text_keys[first], masked[first]
         tokens = self._rows_of(tower, text_keys)
         counters = occurrences[first] if apart else text_keys
         keys = row_keys(stream_key(self._seed, "mask", tower, epoch, step), counters)
@@ -224,6 +217,13 @@ class TextKeys:
         """Entities, relations and left-out neighbours."""
         entities, left_out = self.parts_of_entity(keys // self._relations)
         return entities, keys % self._relations, left_out
+
+
+def _of_role(tower: str, is_head: NDArray[np.bool_], sequences: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each occurrence's role (query, tail or head) is among the named sequences."""
+    if tower == "hr":
+        return np.full(len(is_head), "hr" in sequences)
+    return np.where(is_head, "head" in sequences, "tail" in sequences)
 
 
 def _fields(drawn: Drawn) -> tuple[Ints, Ints]:

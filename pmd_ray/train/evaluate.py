@@ -18,8 +18,11 @@ from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.ranking import Ranks, rank_queries
 from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.ragged import Ints, TokenRows
+from pmd_ray.spec.results import RankingReport
 from pmd_ray.spec.streams import generator
 from pmd_ray.train.precision import Autocast
+from pmd_ray.train.ranks_file import RankRows
+from pmd_ray.train.report import report_of, summarise
 from pmd_ray.train.rerank import rerank_bonus
 from pmd_ray.train.workers import Workers
 
@@ -37,6 +40,26 @@ class Ranked:
     """[Q, 3] head, relation (inverses included), answer."""
     plain: Ranks
     reranked: Ranks | None
+
+    def mrr(self) -> float:
+        """Mean reciprocal rank, not re-ranked."""
+        return summarise(self.plain.ranks).mrr
+
+    def report(self, graph: Graph) -> RankingReport:
+        """Metrics by direction and relation."""
+        reranked = None if self.reranked is None else self.reranked.ranks
+        return report_of(self.plain.ranks, self.queries[:, 1], graph.relation_ids, split=self.split, reranked=reranked)
+
+    def rows(self) -> RankRows:
+        """What the ranks file holds."""
+        return RankRows(
+            queries=self.queries,
+            ranks=self.plain.ranks,
+            scores=self.plain.scores,
+            top_ids=self.plain.top_ids,
+            top_scores=self.plain.top_scores,
+            reranked=None if self.reranked is None else self.reranked.ranks,
+        )
 
 
 def no_tick(done: int, total: int) -> None:

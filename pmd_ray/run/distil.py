@@ -1,0 +1,130 @@
+"""Walks a chain: teacher, pre-distilled grade, students, and the controls beside them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from pmd_ray.run.cluster import connected
+from pmd_ray.run.stage import run_stage
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.chain_file import dump_chain
+from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.results import ChainResult
+from pmd_ray.train.chain_stages import stages_of
+from pmd_ray.train.events import Listener, silent
+from pmd_ray.train.precision import device_class
+from pmd_ray.train.stage import Stage, stored_result
+from pmd_ray.train.workshop import Places, device_of, open_workshop
+
+RESULTS = "results.json"
+PACKAGES = ("pmd-ray", "torch", "transformers", "tokenizers", "ray", "numpy")
+
+
+def distil(
+    chain: ChainConfig,
+    out: Path,
+    *,
+    places: Places | None = None,
+    plan: WorkerPlan | None = None,
+    listen: Listener = silent,
+) -> ChainResult:
+    """Train every grade of a chain into `out`; grades that are there are not trained again.
+
+    Args:
+        chain: What to train.
+        out: A folder for this chain: a subfolder for each grade, `chain.yaml`, `results.json`, `tensorboard/`.
+        places: Cache and data folders; by default tokens are cached under `out`.
+        plan: Workers of each stage; by default one, inside this process.
+        listen: Told what happens.
+
+    Raises:
+        UserError: the folder holds another chain, or another run is at work in it.
+        PmdError: a grade failed; the grades before it are whole.
+    """
+    out = out.absolute()
+    places = places or Places(cache=out / "cache")
+    plan = plan or WorkerPlan()
+    shop = open_workshop(chain, places)
+    device = device_of("cuda" if plan.gpu else None)
+    stages = stages_of(chain, shop, out, device)
+    refuse_other_chain(stages, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out), connected(plan):
+        write_whole(out / "chain.yaml", dump_chain(chain))
+        grades = [run_stage(stage, places, plan, shop=shop, listen=listen) for stage in stages]
+        result = ChainResult(
+            out=str(out),
+            dataset=shop.graph.name,
+            dataset_fingerprint=shop.graph.fingerprint,
+            encoder=chain.encoder.name,
+            seed=chain.seed,
+            device=device_class(chain.grades[0].optimiser, device),
+            versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            grades=tuple(grades),
+        )
+        write_whole(out / RESULTS, result.model_dump_json(indent=2, by_alias=True))
+    return result
+
+
+def refuse_other_chain(stages: list[Stage], out: Path) -> None:
+    """A finished grade of another configuration under the same name is never overwritten.
+
+    Raises:
+        UserError: naming the grades.
+    """
+    others = [
+        stage.grade.name
+        for stage in stages
+        if (stage.out / "result.json").is_file() and stored_result(stage.out, stage.key) is None
+    ]
+    if others:
+        raise UserError(
+            f"{out} holds grades of another configuration ({', '.join(others)}); choose another folder with --out, "
+            "or remove it"
+        )
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder's lock; it goes with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    # Under torchrun all workers are one run: the first of them holds the lock.
+    if int(os.environ.get("RANK", "0")):
+        yield
+        return
+    with (out / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another run is at work in {out}; wait for it, or choose another --out") from None
+        yield
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file aside and rename it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def read_results(out: Path) -> ChainResult:
+    """The results of a finished chain.
+
+    Raises:
+        UserError: there are none.
+    """
+    path = out / RESULTS
+    if not path.is_file():
+        raise UserError(f"{out} holds no finished chain ({RESULTS} is missing); run pmd distill --out {out}")
+    return ChainResult.model_validate(json.loads(path.read_text(encoding="utf-8")))

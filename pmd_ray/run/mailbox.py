@@ -1,0 +1,78 @@
+"""Carries a stage's events from a worker of a group to the process that shows them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import ray
+
+from pmd_ray.train.events import Event, Listener, StepDone
+
+POLL_S = 0.5
+STEPS_EVERY_S = 0.2
+"""Steps are told at most this often: a report a step would cost more than a small step."""
+
+
+class _Letters:
+    def __init__(self) -> None:
+        self._letters: list[Event] = []
+
+    def put(self, event: Event) -> None:
+        self._letters.append(event)
+
+    def take(self) -> list[Event]:
+        letters, self._letters = self._letters, []
+        return letters
+
+
+class Mailbox:
+    """The reading end: a context that passes events to a listener while it is open."""
+
+    def __init__(self, listen: Listener) -> None:
+        self._listen = listen
+        self._actor: Any = ray.remote(num_cpus=0)(_Letters).remote()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+
+    def sender(self) -> Sender:
+        """What a worker is given."""
+        return Sender(self._actor)
+
+    def __enter__(self) -> Mailbox:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join(timeout=30)
+        ray.kill(self._actor)
+
+    def _poll(self) -> None:
+        while True:
+            last = self._closing.wait(POLL_S)
+            try:
+                letters = ray.get(self._actor.take.remote(), timeout=30)
+            except ray.exceptions.RayError:
+                return  # The cluster is going away; the stage itself says why.
+            for event in letters:
+                self._listen(event)
+            if last:
+                return
+
+
+class Sender:
+    """The writing end, a listener that travels to a worker."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._last_step = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepDone):
+            now = time.monotonic()
+            if now - self._last_step < STEPS_EVERY_S:
+                return
+            self._last_step = now
+        self._actor.put.remote(event)

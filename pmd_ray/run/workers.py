@@ -1,0 +1,52 @@
+"""How many workers a stage gets: one inside this process, a group, or an elastic group."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from pmd_ray.spec.errors import UserError
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """`least` to `most` workers; both 1 means Ray Train's local mode, inside the calling process."""
+
+    least: int = 1
+    most: int = 1
+    cpus: float | None = None
+    """Cores of each worker; None shares the machine's cores evenly."""
+    gpu: bool = False
+    """Give each worker a GPU (NCCL in place of gloo)."""
+    max_failures: int = 3
+    """Lost workers that a stage survives; it goes on from its last epoch each time."""
+
+    @classmethod
+    def parse(cls, text: str, *, gpu: bool = False) -> WorkerPlan:
+        """From `4` or `2:8`.
+
+        Raises:
+            UserError: neither.
+        """
+        found = re.fullmatch(r"(\d+)(?::(\d+))?", text.strip())
+        least = int(found[1]) if found else 0
+        most = int(found[2] or found[1]) if found else 0
+        if not 1 <= least <= most:
+            raise UserError(f"--workers must be a number from 1, or LEAST:MOST as in 2:8, got '{text}'")
+        return cls(least, most, gpu=gpu)
+
+    @property
+    def local(self) -> bool:
+        """Whether the calling process does the work."""
+        return self.most == 1
+
+    @property
+    def count(self) -> int | tuple[int, int]:
+        """As Ray's ScalingConfig wants it."""
+        return self.least if self.least == self.most else (self.least, self.most)
+
+    def resources(self) -> dict[str, float]:
+        """What each worker of a group asks for."""
+        cpus = self.cpus or max(1, (os.cpu_count() or 1) // self.most)
+        return {"CPU": cpus, "GPU": 1} if self.gpu else {"CPU": cpus}

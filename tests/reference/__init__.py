@@ -1,0 +1,1 @@
+"""Plain, slow and literal versions of the method, and small graphs and models to compare with them."""
