@@ -36,6 +36,8 @@ lint: $(INSTALLED)
 layers unit ray test-slow test-gpu: export HF_HUB_OFFLINE = 1
 layers unit ray test-slow test-gpu: export TOKENIZERS_PARALLELISM = false
 layers unit ray test-slow test-gpu: export RAY_USAGE_STATS_ENABLED = 0
+# Small tensors lose more by sharing them out than they gain.
+unit: export OMP_NUM_THREADS = 1
 
 layers: $(INSTALLED)
 	@echo "== layers"; $(PYTEST) tests/test_layers.py

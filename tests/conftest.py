@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 # Before any test imports a tokenizer or Hugging Face: no threads after fork, no network.
+# Tiny models on shared cores: threads that wait for each other cost eight times what they save.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

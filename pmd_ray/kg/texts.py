@@ -31,6 +31,12 @@ class Texts:
         words = np.array([len(text.split()) for text in graph.entity_descriptions], dtype=np.int64)
         short = words < config.neighbours_below_words if config.description else np.ones_like(words, dtype=bool)
         self._extended = short & config.neighbours
+        # By characters, not by tokens: WordPiece makes nothing of some, and the colon stands before them all the same.
+        rests = (
+            stripped_description(*pair) for pair in zip(graph.entity_names, graph.entity_descriptions, strict=True)
+        )
+        self._described = np.array([config.description and bool(rest) for rest in rests], dtype=bool)
+        self._named = np.array([bool(name) for name in graph.entity_names], dtype=bool)
         self._neighbours = neighbour_lists(graph, at_most=config.max_neighbours)
         self._neighbour_pairs = self._sorted_pairs()
 
@@ -83,23 +89,25 @@ class Texts:
         none = np.zeros(len(entities), dtype=np.int64)
         name = self._pieces.entity_names.take(entities)
         described = self._pieces.entity_descriptions.take(entities, None if self.config.description else none)
-        near = self._neighbour_tokens(entities, left_out)
-        has_rest = (described.lengths + near.lengths) > 0
+        near, has_near = self._neighbour_tokens(entities, left_out)
+        has_rest = self._described[entities] | has_near
         colon = self._pieces.colon.take(none, np.where(has_rest, len(self._pieces.colon.values), 0))
         kinds = (Part.NAME, Part.NAME, Part.DESCRIPTION, Part.NEIGHBOUR)
         pieces = (name, colon, described, near)
         return weave(pieces), weave([_filled(piece, kind) for piece, kind in zip(pieces, kinds, strict=True)])
 
-    def _neighbour_tokens(self, entities: Numbers, left_out: Numbers | None) -> Ragged:
+    def _neighbour_tokens(self, entities: Numbers, left_out: Numbers | None) -> tuple[Ragged, NDArray[np.bool_]]:
+        """Tokens of the neighbours' names [N], and whether there is any such name."""
         listed = np.where(self._extended[entities], self._neighbours.lengths[entities], 0)
         near = self._neighbours.take(entities, listed)
         names = self._pieces.entity_names.take(near.values)
-        lengths = names.lengths
+        kept = self._named[near.values]
         if left_out is not None:
-            lengths = np.where(near.values == np.repeat(left_out, listed), 0, lengths)
-            names = _cut(names, lengths)
+            kept &= near.values != np.repeat(left_out, listed)
+        lengths = np.where(kept, names.lengths, 0)
         rows = np.repeat(np.arange(len(entities)), listed)
-        return Ragged(names.values, offsets_of(np.bincount(rows, weights=lengths, minlength=len(entities)).astype(int)))
+        tokens, counts = (np.bincount(rows, weights=part, minlength=len(entities)) for part in (lengths, kept))
+        return Ragged(_cut(names, lengths).values, offsets_of(tokens.astype(np.int64))), counts > 0
 
     def _framed(self, segments: list[Ragged], parts: list[Ragged]) -> TokenRows:
         return _framed(segments, parts, cls=self._cls, sep=self._sep)

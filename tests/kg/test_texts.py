@@ -131,6 +131,14 @@ def test_joined_pieces_are_the_tokens_of_the_joined_text(problem) -> None:
     assert_all_same(Texts(graph, make_pieces(graph, WORDPIECE), WORDPIECE, config), queries)
 
 
+@pytest.mark.parametrize("unseen", ["\U000f0000", "\u200b", "\ufffd"])
+def test_characters_that_wordpiece_drops(unseen: str) -> None:
+    """A text of nothing else has no token, but the colon before it stays."""
+    graph = graph_of(["dog", unseen, "cat"], [unseen, "", ""], [unseen], [(0, 0, 1), (2, 0, 1)])
+    queries = np.array([[0, 0, 1], [1, 1, 0], [2, 0, 1], [2, 1, 0]])
+    assert_all_same(Texts(graph, make_pieces(graph, WORDPIECE), WORDPIECE, TextConfig()), queries)
+
+
 @given(st.integers(0, 80), st.integers(0, 80), st.integers(0, 60))
 @example(30, 30, 47)
 @example(23, 40, 47)

@@ -12,7 +12,7 @@ from reference import small
 from torch import Tensor, nn
 
 from pmd_ray.model.bi_encoder import BiEncoder, word_weights
-from pmd_ray.model.build import build_student, chosen_layers, layer_similarity
+from pmd_ray.model.build import build_student, chosen_layers, layer_similarity, narrowed
 from pmd_ray.model.counts import parameter_count, pooler_count
 from pmd_ray.model.source import Source, load_source
 from pmd_ray.spec.encoder import EncoderConfig
@@ -181,6 +181,14 @@ def test_width_is_narrowed_to_the_leading_dimensions() -> None:
     assert torch.equal(own[f"{first}output.dense.weight"], full[f"{third}output.dense.weight"][:16, :64])
     ids = torch.tensor([[2, 20, 21, 3]])
     assert model.hr(input_ids=ids).last_hidden_state.shape == (1, 4, 16)
+
+
+def test_tables_keep_their_rows_whatever_their_number() -> None:
+    """As many words as hidden dimensions, as many positions as inner ones: only the width is cut."""
+    config = small.small_source().config
+    weights = {f"embeddings.{name}.weight": torch.randn(rows, 32) for name, rows in (("word", 32), ("position", 128))}
+    _, kept = narrowed(config, weights, 16, where="here")
+    assert [tuple(value.shape) for value in kept.values()] == [(32, 16), (128, 16)]
 
 
 @pytest.mark.parametrize(

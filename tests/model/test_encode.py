@@ -201,6 +201,16 @@ def test_dropout_repeats_when_a_group_is_run_again() -> None:
         assert torch.equal(gradient, second[name]), name
 
 
+def test_every_group_has_a_seed_of_its_own() -> None:
+    tower, rows = a_tower().train(), some_rows()
+    packed = pack(rows, watched=watched_places(rows), group_rows=4)
+    for recompute, expected in ((False, [0, 1, 2]), (True, [0, 1, 2, 0, 1, 2])):
+        called: list[int] = []
+        passed = TowerPass(tower, packed, pooling="mean", states=EVERY, recompute=recompute, seed=called.append)
+        gradients_after(tower, passed)
+        assert called == expected
+
+
 def test_only_what_is_asked_for_is_handed_out() -> None:
     tower, rows = a_tower().eval(), some_rows()
     side = encode(tower, pack(rows), pooling="mean")

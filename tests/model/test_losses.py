@@ -272,7 +272,8 @@ def facts(drawn: dict[str, dict[int, list[int]]]) -> Facts:
 
 def prepared(vector: Tensor, options: mgfd.Options) -> Tensor:
     if options.normalise == "l2":
-        return vector / vector.norm()
+        unit: Tensor = vector / vector.square().sum().sqrt()
+        return unit
     if options.normalise == "layernorm":
         centred = vector - vector.mean()
         scaled: Tensor = centred / (centred.square().mean() + 1e-5).sqrt()

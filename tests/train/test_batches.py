@@ -76,6 +76,18 @@ def test_heads_and_tails_share_their_texts(rate: float) -> None:
         assert sum(map(len, watched)) > 0
 
 
+def test_a_shared_text_is_watched_for_whichever_role_asks() -> None:
+    batch = a_batch(
+        batch=60,
+        text={"neighbours": False},
+        loss__ce__self_negatives=True,
+        mask__loss_sequences=("hr", "head"),
+    )
+    for clean, student, _, watched, _ in seen(batch, "head"):
+        changed = tuple(place for place in range(len(clean)) if clean[place] != student[place])
+        assert watched == changed
+
+
 def test_rows_name_each_querys_own_texts() -> None:
     batch = a_batch(batch=40, loss__ce__self_negatives=True)
     texts = small.texts_of(GRAPH)

@@ -185,7 +185,7 @@ def test_adaptive_weights_are_kendalls() -> None:
 def test_adaptive_with_one_part_switched_off() -> None:
     objective = an_objective(combination="adaptive", alpha=0.0)
     assert objective.log_variance is not None and objective.log_variance.shape == (2,)
-    assert float(objective.total(parts_of({"label": 3.0, "feature": 7.0}))) == pytest.approx(3.0 + 3.5)
+    assert objective.total(parts_of({"label": 3.0, "feature": 7.0})).item() == pytest.approx(3.0 + 3.5)
 
 
 @pytest.mark.parametrize("combination", ["convex", "additive", "adaptive"])
@@ -231,12 +231,12 @@ def test_scores_read_each_querys_own_rows() -> None:
         query = outputs.hr.pooled_UD[facts.rows["hr"][i]]
         for j in range(6):
             tail = outputs.tail.pooled_UD[facts.rows["tail"][j]]
-            assert float(scores.cosine_BB[i, j]) == pytest.approx(float(query @ tail), abs=1e-14)
+            assert scores.cosine_BB[i, j].item() == pytest.approx((query @ tail).item(), abs=1e-14)
         head = outputs.tail.pooled_UD[facts.rows["head"][i]]
-        assert float(scores.head_cosine_B[i]) == pytest.approx(float(query @ head), abs=1e-14)
+        assert scores.head_cosine_B[i].item() == pytest.approx((query @ head).item(), abs=1e-14)
         for n in range(4):
-            wanted = float(query @ earlier[n]) * 7.0 * 0.5
-            assert float(scores.earlier_logits_BN[i, n]) == pytest.approx(wanted, abs=1e-13)
+            wanted = (query @ earlier[n]).item() * 7.0 * 0.5
+            assert scores.earlier_logits_BN[i, n].item() == pytest.approx(wanted, abs=1e-13)
 
 
 def test_a_teacher_of_another_width_has_no_earlier_columns() -> None:
