@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before any test imports a tokenizer or Hugging Face: no threads after fork, no network.
 # Tiny models on shared cores: threads that wait for each other cost eight times what they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A busy machine is no failure: a timing is never a test.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real graphs not found at {folder}")
     return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRun:
+    """A chain that is trained."""
+
+    chain: Path
+    out: Path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """One tiny chain, trained once for all tests; do not write into it."""
+    from reference.tiny import write_chain
+
+    from pmd_ray.run.distil import distil
+    from pmd_ray.spec.chain_file import load_chain
+
+    folder = tmp_path_factory.mktemp("tiny")
+    chain = write_chain(folder)
+    distil(load_chain(str(chain)), folder / "run")
+    return TinyRun(chain=chain, out=folder / "run")

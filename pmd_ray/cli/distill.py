@@ -9,6 +9,8 @@ import typer
 
 from pmd_ray.cli.options import Home, Json
 from pmd_ray.cli.output import Cell, print_json, print_table, say
+from pmd_ray.cli.quiet import quieten
+from pmd_ray.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from pmd_ray.spec.results import ChainResult
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def distill(
+    context: typer.Context,
     chain: Annotated[str, typer.Argument(metavar="CHAIN", help="A chain file, a shipped chain (demo) or a preset.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where grades go (default: runs/CHAIN).")
@@ -54,20 +57,21 @@ def distill(
         else:
             say(dump_chain(config))
         return
+    quieten(context)
     out = out or Path("runs") / Path(chain).stem
-    from pmd_ray.cli.training_progress import told
-    from pmd_ray.run.distil import distil
-    from pmd_ray.run.workers import WorkerPlan
-    from pmd_ray.train.workshop import Places
+    with stoppable(f"interrupted; what is finished is kept in {out}, the same command goes on"):
+        from pmd_ray.cli.training_progress import told
+        from pmd_ray.run.cluster import leads
+        from pmd_ray.run.distil import distil
+        from pmd_ray.run.workers import WorkerPlan
+        from pmd_ray.train.workshop import Places
 
-    plan = WorkerPlan.parse(workers, gpu=gpu)
-    try:
-        with told(config) as listen:
-            result = distil(
-                config, out, places=Places(cache=out.absolute() / "cache", data_home=home), plan=plan, listen=listen
-            )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"what is finished is kept in {out}; the same command goes on") from None
+        plan = WorkerPlan.parse(workers, gpu=gpu)
+        places = Places(cache=out.absolute() / "cache", data_home=home)
+        with told() as listen:
+            result = distil(config, out, places=places, plan=plan, listen=listen)
+    if not leads():  # Under torchrun, one of the workers speaks for all.
+        return
     if json:
         print_json(chain_json(result))
     show_chain(result, json=json)

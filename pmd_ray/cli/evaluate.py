@@ -9,6 +9,7 @@ import typer
 
 from pmd_ray.cli.options import Cache, Data, Home, Json, Model
 from pmd_ray.cli.output import Cell, print_json, print_table
+from pmd_ray.cli.quiet import quieten
 
 if TYPE_CHECKING:
     from pmd_ray.spec.results import RankingReport
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     model: Model,
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, valid or test; filtering always uses all three.")] = "test",
@@ -47,6 +49,7 @@ def evaluate(
     if rerank_hops is not None and not rerank_weight > 0:
         raise UserError(f"--rerank-weight must be above 0, got {rerank_weight}")
     rerank = None if rerank_hops is None else RerankConfig(weight=rerank_weight, hops=rerank_hops)
+    quieten(context)
     from pmd_ray.cli.progress import progress
     from pmd_ray.train import use
     from pmd_ray.train.ranks_file import write_ranks

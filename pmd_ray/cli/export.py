@@ -9,6 +9,7 @@ import typer
 
 from pmd_ray.cli.options import Cache, Data, Home, Json, Model
 from pmd_ray.cli.output import print_json, say
+from pmd_ray.cli.quiet import quieten
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
+    context: typer.Context,
     model: Model,
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
     data: Data = None,
@@ -25,6 +27,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write two Hugging Face encoders, an entity table as Parquet and a model card."""
+    quieten(context)
     from pmd_ray.cli.progress import progress
     from pmd_ray.train import export as exporting
     from pmd_ray.train import use

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import platform
 import shlex
@@ -13,24 +12,12 @@ import traceback
 
 from pmd_ray import __version__
 from pmd_ray.cli.output import complain
+from pmd_ray.run.storage import storage_failure
 from pmd_ray.spec.errors import PmdError
 
 FAILED, INTERRUPTED = 1, 130
 PIPE_CLOSED = 141
 """What a shell reports for a program whose reader went away (`pmd data show cldr | head`)."""
-
-ELSEWHERE = "free some space or write elsewhere; what was finished before is whole"
-ALLOWED = "choose a place that you may read and write, or change its permissions"
-WAYS_OUT: dict[int, str] = {
-    errno.ENOSPC: ELSEWHERE,
-    errno.EDQUOT: ELSEWHERE,
-    errno.EACCES: ALLOWED,
-    errno.EPERM: ALLOWED,
-    errno.EROFS: ALLOWED,
-    errno.ENAMETOOLONG: "choose a shorter path",
-    errno.ELOOP: "a link leads back to itself; choose another path",
-}
-"""Failures of a disk or path, each with what helps; any other OSError is a bug of ours."""
 
 
 def explain(error: BaseException, *, debug: bool = False) -> int:
@@ -51,10 +38,9 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
         case BrokenPipeError():
             drop_stdout()
             return PIPE_CLOSED
-        case OSError() if error.errno in WAYS_OUT:
-            where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-            complain(f"{error.strerror}{where}; {WAYS_OUT[error.errno]}")
-            return FAILED
+        case _ if (failure := storage_failure(error)) is not None:
+            complain(str(failure))
+            return failure.exit_code
         case _:
             complain(f"this is a bug of pmd_ray ({_named(error)}); {_traceback_kept(error)}")
             return FAILED

@@ -19,7 +19,10 @@ from pmd_ray.cli.failures import drop_stdout, explain
 from pmd_ray.cli.group import VerbGroup
 
 SUMMARY = "Distil text-based knowledge graph completion models, grade by grade (PMD), on a laptop or a Ray cluster."
-EPILOG = "Exit codes: 0 well, 1 a stage failed, 2 the input is wrong, 130 interrupted (the same command goes on)."
+EPILOG = (
+    "Exit codes: 0 well, 1 a stage failed, 2 the input is wrong or the disk full, 130 interrupted "
+    "(the same command goes on)."
+)
 
 
 def run() -> None:
@@ -90,3 +93,7 @@ def _options(
     ] = False,
 ) -> None:
     """The options before the verb: typer reads them, `VerbGroup` looks `debug` up."""
+
+
+if __name__ == "__main__":
+    run()

@@ -8,6 +8,7 @@ import typer
 
 from pmd_ray.cli.options import Cache, Data, Home, Json, Model
 from pmd_ray.cli.output import print_json, print_table
+from pmd_ray.cli.quiet import quieten
 
 
 def register(app: typer.Typer) -> None:
@@ -16,6 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
+    context: typer.Context,
     model: Model,
     head: Annotated[str, typer.Argument(help="An entity's id or name; with --text, any text (name: description).")],
     relation: Annotated[str, typer.Argument(help="A relation's id or text; 'inverse ...' asks the other way round.")],
@@ -29,6 +31,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Ask a model (HEAD, RELATION, ?) and show the best answers."""
+    quieten(context)
     from pmd_ray.cli.progress import progress
     from pmd_ray.train import use
     from pmd_ray.train.workshop import Places

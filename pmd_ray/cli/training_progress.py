@@ -9,26 +9,30 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pmd_ray.cli.output import visible
-from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted, Listener, StepDone, TextsEncoded
+from pmd_ray.train.events import (
+    ChainPlanned,
+    EpochDone,
+    Event,
+    GradeDone,
+    GradeStarted,
+    Listener,
+    StepDone,
+    TextsEncoded,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from pmd_ray.spec.chain import ChainConfig
 
 LINE_EVERY_S = 15.0
 
 
 @contextmanager
-def told(chain: ChainConfig) -> Iterator[Listener]:
+def told() -> Iterator[Listener]:
     """A listener that shows what a chain's training tells, on standard error."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    names = [grade.name for grade in chain.grades]
-    if chain.controls:
-        names += [f"{grade.name} alone" for grade in chain.controlled()]
-    print(f"{len(names)} trainings: {', '.join(names)}", file=sys.stderr)
     if not console.is_interactive:
         yield _Lines()
         return
@@ -64,6 +68,8 @@ class _Bars:
     def __call__(self, event: Event) -> None:
         name = visible(event.grade)
         match event:
+            case ChainPlanned():
+                self._bars.console.print(_plan_note(event), markup=False, highlight=False)
             case GradeStarted():
                 self._grades[name] = self._bars.add_task(
                     f"{name:>10}", total=event.steps, completed=event.done, note=""
@@ -108,6 +114,8 @@ class _Lines:
         now = time.monotonic()
         line = None
         match event:
+            case ChainPlanned():
+                print(_plan_note(event), file=sys.stderr, flush=True)
             case GradeStarted():
                 self._steps, self._first, self._begun = event.steps, event.done, now
                 resumed = f", going on after step {event.done}" if event.done else ""
@@ -130,6 +138,14 @@ class _Lines:
         if line is not None:
             self._last = now
             print(f"{visible(event.grade)}: {line}", file=sys.stderr, flush=True)
+
+
+def _plan_note(event: ChainPlanned) -> str:
+    if not event.names:
+        return "every grade is stored already"
+    minutes = event.seconds / 60
+    time_left = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{event.seconds:.0f} seconds"
+    return f"{len(event.names)} trainings, about {time_left} on this machine: {', '.join(event.names)}"
 
 
 def _epoch_note(event: EpochDone) -> str:

@@ -41,7 +41,7 @@ class KnownTails:
         """Whether each triple is known; the arguments are broadcast together."""
         wanted = self._query(heads, relations) * self.num_entities + tails
         place = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        found: NDArray[np.bool_] = self._keys[place] == wanted
+        found: NDArray[np.bool_] = np.equal(self._keys[place], wanted)
         return found
 
     def tails(self, heads: Numbers, relations: Numbers) -> Ragged:
@@ -61,4 +61,5 @@ def true_negatives(known: KnownTails, queries: Ints, tails: Numbers) -> NDArray[
         tails: [C] candidates.
     """
     heads, relations, answers = (queries[:, column, None] for column in range(3))
-    return ~(known.contains(heads, relations, tails[None, :]) | (tails[None, :] == answers))
+    unknown: NDArray[np.bool_] = ~(known.contains(heads, relations, tails[None, :]) | (tails[None, :] == answers))
+    return unknown

@@ -29,12 +29,17 @@ def neighbour_lists(graph: Graph, *, at_most: int | None = None) -> Ragged:
 
 def within_hops(neighbours: Ragged, start: int, hops: int) -> NDArray[np.int64]:
     """Entities at most `hops` edges away from `start`, itself included, sorted."""
-    seen = np.array([start], dtype=np.int64)
-    frontier = seen
+    # Marks instead of set operations: sorting the reached entities anew for each hop took ten times as long.
+    seen = np.zeros(len(neighbours), dtype=bool)
+    seen[start] = True
+    frontier = np.array([start], dtype=np.int64)
     for _ in range(hops):
         reached = neighbours.take(frontier).values
-        frontier = np.setdiff1d(reached, seen)
+        fresh = np.zeros(len(neighbours), dtype=bool)
+        fresh[reached] = True
+        fresh &= ~seen
+        frontier = np.flatnonzero(fresh)
         if not len(frontier):
             break
-        seen = np.union1d(seen, frontier)
-    return seen
+        seen |= fresh
+    return np.flatnonzero(seen)

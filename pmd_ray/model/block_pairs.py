@@ -47,7 +47,8 @@ class BlockPairs:
         """[N] flat positions in the block [b, c] of one chunk of entities."""
         first = columns.start // self._chunk
         part = slice(self._bounds[first], self._bounds[first + 1])
-        return self._rows[part] * (columns.stop - columns.start) + (self._columns[part] - columns.start)
+        flat: Tensor = self._rows[part] * (columns.stop - columns.start) + (self._columns[part] - columns.start)
+        return flat
 
     def hold(self, rows_N: Tensor, columns_N: Tensor) -> Tensor:
         """[N] whether each pair is one of these."""

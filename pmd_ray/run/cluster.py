@@ -1,9 +1,11 @@
-"""Connects to Ray where a plan needs it, and leaves what it found as it was."""
+"""Connects to Ray where a plan needs it, quietly, and leaves what it found as it was."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,34 @@ from pmd_ray.spec.errors import UserError
 OBJECT_STORE_BYTES = 150 * 2**20
 """Of a Ray that we start: stages pass paths, not tensors."""
 
+RAY_DEFAULTS = {
+    # Ray's 60 s are too few where several workers import torch on few cores.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    # Reports are read at this interval; Ray's 2 s would make each epoch's report wait as long.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Train's own copy of the storage path must stay the caller's: workers use absolute paths.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+CHATTER = {
+    # "Running in local mode", "Reported metrics": we tell the same, once, as events.
+    "ray.train": logging.WARNING,
+    # A warning at each start that the cluster is protected by a token.
+    "ray._private.authentication": logging.ERROR,
+}
+"""Loggers of Ray, each with the level from which it is worth a line; a level that the caller has set stays."""
+
+
+def prepare_ray() -> None:
+    """Set Ray's environment (read when it starts, and copied to its workers) and quieten its loggers."""
+    for name, value in RAY_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    for name, level in CHATTER.items():
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(level)
+
 
 @contextmanager
 def connected(plan: WorkerPlan) -> Iterator[None]:
@@ -21,6 +51,7 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
     Raises:
         UserError: it has too few cores or GPUs for the plan, which would wait for ever.
     """
+    prepare_ray()
     if plan.local:
         yield
         return
@@ -28,15 +59,8 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
 
     started = not ray.is_initialized()
     if started:
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(address=os.environ["RAY_ADDRESS"], logging_level=logging.WARNING)
-        else:
-            ray.init(
-                num_cpus=os.cpu_count(),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                logging_level=logging.WARNING,
-            )
+        with _signals_kept():
+            _start()
     try:
         _check_size(plan)
         yield
@@ -45,14 +69,72 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
             ray.shutdown()
 
 
+def refuse_too_large(plan: WorkerPlan) -> None:
+    """Refuse a plan that this machine cannot hold, before anything is started or written.
+
+    Raises:
+        UserError: it wants more cores than there are; or `torchrun` has started the workers already.
+    """
+    if plan.local:
+        return
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("torchrun has started the workers already; leave --workers out")
+    cores = os.cpu_count() or 1
+    needed = plan.least * plan.resources()["CPU"]
+    if needed > cores and "RAY_ADDRESS" not in os.environ and not _is_connected():
+        raise UserError(
+            f"--workers: {plan.least} workers need {needed:g} CPU, this machine has {cores}; ask for at most {cores}, "
+            "or set RAY_ADDRESS to a Ray cluster"
+        )
+
+
+def leads() -> bool:
+    """Whether this process prints and writes; under `torchrun` only the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _is_connected() -> bool:
+    import ray
+
+    return bool(ray.is_initialized())
+
+
+def _start() -> None:
+    import ray
+
+    # What workers print goes to Ray's log files; their failures come back as exceptions.
+    shown = {"logging_level": logging.WARNING, "log_to_driver": logging.getLogger("ray.train").level <= logging.INFO}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(address=os.environ["RAY_ADDRESS"], **shown)
+    else:
+        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **shown)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it starts: `sys.exit(15)`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _check_size(plan: WorkerPlan) -> None:
     import ray
 
     there = ray.cluster_resources()
     needed = {name: amount * plan.least for name, amount in plan.resources().items()}
-    short = [f"{amount:g} {name}" for name, amount in needed.items() if there.get(name, 0) < amount]
+    short = [
+        f"{amount:g} {name} (there: {there.get(name, 0):g})"
+        for name, amount in needed.items()
+        if there.get(name, 0) < amount
+    ]
     # A cluster that grows on demand starts small: there, Ray waits for it.
     if short and not os.environ.get("RAY_ADDRESS"):
         raise UserError(
-            f"{plan.least} workers need {' and '.join(short)}; this machine has {there.get('CPU', 0):g} CPU"
+            f"--workers: {plan.least} workers need {' and '.join(short)}; ask for fewer, or a larger cluster"
         )

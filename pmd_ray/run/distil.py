@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from pmd_ray.run.cluster import connected
+from pmd_ray.run.cluster import connected, leads, refuse_too_large
 from pmd_ray.run.stage import run_stage
+from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_file import dump_chain
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.results import ChainResult
 from pmd_ray.train.chain_stages import stages_of
+from pmd_ray.train.estimate import planned
 from pmd_ray.train.events import Listener, silent
 from pmd_ray.train.precision import device_class
 from pmd_ray.train.stage import Stage, stored_result
@@ -52,13 +54,16 @@ def distil(
     out = out.absolute()
     places = places or Places(cache=out / "cache")
     plan = plan or WorkerPlan()
-    shop = open_workshop(chain, places)
+    refuse_too_large(plan)
+    with storage_failures_named(out):
+        shop = open_workshop(chain, places)
     device = device_of("cuda" if plan.gpu else None)
     stages = stages_of(chain, shop, out, device)
     refuse_other_chain(stages, out)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out), connected(plan):
+    with storage_failures_named(out), locked(out), connected(plan):
         write_whole(out / "chain.yaml", dump_chain(chain))
+        if leads():
+            listen(planned(stages, shop, device))
         grades = [run_stage(stage, places, plan, shop=shop, listen=listen) for stage in stages]
         result = ChainResult(
             out=str(out),
@@ -94,15 +99,16 @@ def refuse_other_chain(stages: list[Stage], out: Path) -> None:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the folder's lock; it goes with the process, however that ends.
+    """Make the folder and hold its lock; it goes with the process, however that ends.
 
     Raises:
         UserError: another process holds it.
     """
     # Under torchrun all workers are one run: the first of them holds the lock.
-    if int(os.environ.get("RANK", "0")):
+    if not leads():
         yield
         return
+    out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,10 +118,15 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file aside and rename it."""
+    """Write a small file aside and rename it; under `torchrun` only the first process does."""
+    if not leads():
+        return
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_results(out: Path) -> ChainResult:

@@ -1,4 +1,4 @@
-"""Carries a stage's events from a worker of a group to the process that shows them."""
+"""Carries a stage's events, and a failure that must not be tried again, from a worker to the process that waits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from pmd_ray.spec.errors import PmdError
 from pmd_ray.train.events import Event, Listener, StepDone
 
 POLL_S = 0.5
@@ -18,6 +19,7 @@ STEPS_EVERY_S = 0.2
 class _Letters:
     def __init__(self) -> None:
         self._letters: list[Event] = []
+        self._failure: PmdError | None = None
 
     def put(self, event: Event) -> None:
         self._letters.append(event)
@@ -25,6 +27,12 @@ class _Letters:
     def take(self) -> list[Event]:
         letters, self._letters = self._letters, []
         return letters
+
+    def fail(self, error: PmdError) -> None:
+        self._failure = self._failure or error
+
+    def failure(self) -> PmdError | None:
+        return self._failure
 
 
 class Mailbox:
@@ -39,6 +47,11 @@ class Mailbox:
     def sender(self) -> Sender:
         """What a worker is given."""
         return Sender(self._actor)
+
+    def failure(self) -> PmdError | None:
+        """What a worker said must not be tried again."""
+        told: PmdError | None = ray.get(self._actor.failure.remote(), timeout=30)
+        return told
 
     def __enter__(self) -> Mailbox:
         self._thread.start()
@@ -76,3 +89,11 @@ class Sender:
                 return
             self._last_step = now
         self._actor.put.remote(event)
+
+    def fail(self, error: PmdError) -> None:
+        """Say that trying again would not help; returns when that has arrived."""
+        ray.get(self._actor.fail.remote(error), timeout=60)
+
+    def has_failed(self) -> bool:
+        """Whether any worker has said so."""
+        return ray.get(self._actor.failure.remote(), timeout=60) is not None

@@ -7,42 +7,23 @@ equal name.
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-from dataclasses import dataclass
 from typing import Any
 
-from pmd_ray.run.mailbox import Mailbox
+from pmd_ray.run.cluster import prepare_ray
+from pmd_ray.run.mailbox import Mailbox, Sender
+from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
-from pmd_ray.spec.errors import NotFiniteError, PmdError, StorageError, UserError, WorkerError
+from pmd_ray.spec.errors import PmdError, WorkerError
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.checkpoint import Progress
-from pmd_ray.train.events import Listener
+from pmd_ray.train.events import GradeDone, Listener
 from pmd_ray.train.stage import Stage, stored_result, train_stage
 from pmd_ray.train.workers import Workers
 from pmd_ray.train.workshop import Places, Workshop, open_workshop
 
-RAY_DEFAULTS = {
-    # Ray's 60 s are too few where several workers import torch on few cores.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
-    # Reports are read at this interval; Ray's 2 s would make each epoch's report wait as long.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    # Train's own copy of the storage path must stay the caller's: workers use absolute paths.
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 STARTUP_TRIES = 5
 """Worker groups that may fail to start; Ray's default waits for ever for what a cluster does not have."""
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What a worker returns in place of an error that trying again would not mend."""
-
-    kind: type[PmdError]
-    message: str
 
 
 def run_stage(
@@ -54,11 +35,10 @@ def run_stage(
         shop: What the caller has opened already; a worker group opens its own.
 
     Raises:
-        NotFiniteError, StorageError, UserError: as `train_stage` does.
+        PmdError: as `train_stage` does, and StorageError for a full disk.
         WorkerError: workers were lost more often than the plan allows.
     """
-    for name, value in RAY_DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    prepare_ray()
     if plan.local:
         return _run_locally(stage, shop or open_workshop(stage.chain, places), listen)
     return _run_group(stage, places, plan, listen)
@@ -69,7 +49,8 @@ def _run_locally(stage: Stage, shop: Workshop, listen: Listener) -> GradeResult:
     from ray.train.torch import TorchTrainer
 
     def loop() -> GradeResult:
-        return train_stage(stage, shop, workers=Workers.current(), listen=listen, after_epoch=_report)
+        with storage_failures_named(stage.out):
+            return train_stage(stage, shop, workers=Workers.current(), listen=listen, after_epoch=_report)
 
     result = TorchTrainer(
         loop, scaling_config=ScalingConfig(num_workers=0), run_config=RunConfig(name=f"stage-{stage.key[:16]}")
@@ -84,6 +65,7 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
 
     stored = stored_result(stage.out, stage.key)
     if stored is not None:  # A worker group costs 20 s of starts; a stored stage costs none.
+        listen(GradeDone(stored.name, mrr=stored.test.all.mrr if stored.test else None, seconds=0.0, reused=True))
         return stored
     storage = stage.work.absolute() / "ray"
     with Mailbox(listen) as mailbox:
@@ -100,35 +82,53 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
                 failure_config=FailureConfig(max_failures=plan.max_failures, controller_failure_limit=STARTUP_TRIES),
             ),
         )
+        lost = None
         try:
-            told = trainer.fit().return_value
+            trainer.fit()
         except TrainingFailedError as error:
-            raise WorkerError(
-                f"grade '{stage.grade.name}': workers failed more often than the {plan.max_failures} times allowed, or "
-                f"could not start: {_first_line(error)}\n  The last epoch is kept; the same command goes on from it."
-            ) from error
-    if isinstance(told, _Told):
-        raise told.kind(told.message)
+            lost = error
+        failure = mailbox.failure()
+    # Ray's record of this attempt: another one goes on from our own checkpoints.
     shutil.rmtree(storage, ignore_errors=True)
+    if failure is not None:
+        raise failure
+    if lost is not None:
+        raise WorkerError(
+            f"grade '{stage.grade.name}': workers failed more often than the {plan.max_failures} times allowed, or "
+            f"could not start: {_first_line(lost)}\n  The last epoch is kept; the same command goes on from it."
+        ) from lost
     result = stored_result(stage.out, stage.key)
     if result is None:
         raise WorkerError(f"grade '{stage.grade.name}' ended without a result in {stage.out}; is it on shared storage?")
     return result
 
 
-def _group_loop(config: dict[str, Any]) -> _Told | None:
+def _group_loop(config: dict[str, Any]) -> None:
     """Runs in every worker. Only what a new worker could mend may leave it as an exception."""
     stage: Stage = config["stage"]
+    send: Sender = config["send"]
+    if send.has_failed():  # A new group after a failure that no group can mend.
+        return
     try:
-        shop = open_workshop(stage.chain, config["places"])
-        train_stage(stage, shop, workers=Workers.current(), listen=config["send"], after_epoch=_report)
-    except (UserError, NotFiniteError, StorageError) as error:
-        return _Told(NotFiniteError if isinstance(error, NotFiniteError) else StorageError, str(error))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            return _Told(StorageError, f"{stage.out}: {error.strerror}")
-        raise
-    return None
+        with storage_failures_named(stage.out):
+            shop = open_workshop(stage.chain, config["places"])
+            train_stage(stage, shop, workers=Workers.current(), listen=send, after_epoch=_report)
+    except PmdError as error:
+        send.fail(error)
+        _leave_group(error)
+    except RuntimeError:
+        # A worker that leaves closes the others' connections: theirs is no failure of its own.
+        if not send.has_failed():
+            raise
+
+
+def _leave_group(error: PmdError) -> None:
+    """Close the connections, so that the others do not wait for this worker for ever."""
+    import torch.distributed as dist
+
+    if dist.get_backend() == "nccl":  # Its kernels wait on: only the end of all workers frees them.
+        raise error
+    dist.destroy_process_group()
 
 
 def _report(progress: Progress) -> None:

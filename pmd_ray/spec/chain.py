@@ -13,6 +13,9 @@ from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.spec.loss import LossConfig
 
+ALONE = "-alone"
+"""What the name of a control ends with."""
+
 
 class ChainConfig(Frozen):
     """Every grade written out: nothing is left to defaults that could change."""
@@ -36,7 +39,10 @@ class ChainConfig(Frozen):
 
     def _name_errors(self) -> list[str]:
         names = [grade.name for grade in self.grades]
-        return [f"two grades are called '{name}'" for name in sorted({n for n in names if names.count(n) > 1})]
+        taken = [*names, *(f"{name}{ALONE}" for name in names if self.controls)]
+        twice = [f"two grades are called '{name}'" for name in sorted({n for n in taken if taken.count(n) > 1})]
+        shadowed = sorted(set(names) & set(plugins.names("teacher choice")))
+        return twice + [f"grades.{name}: the name means a choice of teacher; choose another" for name in shadowed]
 
     def _teacher_errors(self) -> list[str]:
         errors = []
@@ -82,7 +88,7 @@ class ChainConfig(Frozen):
         kept = {key: getattr(grade, key) for key in ("layers", "optimiser", "select")}
         init = grade.init if grade.init.source != "teacher" else grade.init.model_copy(update={"source": "encoder"})
         return GradeConfig(
-            name=f"{grade.name}-alone", teacher="none", init=init, loss=LossConfig(ce=grade.loss.ce), **kept
+            name=f"{grade.name}{ALONE}", teacher="none", init=init, loss=LossConfig(ce=grade.loss.ce), **kept
         )
 
     def controlled(self) -> list[GradeConfig]:

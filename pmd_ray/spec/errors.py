@@ -1,6 +1,6 @@
 """Errors whose message is meant for the person who typed the command: the rule, the value, the way out.
 
-Exit codes of the command line: 1 a stage failed, 2 what the user gave is wrong, 130 interrupted.
+Exit codes of the command line: 1 a stage failed, 2 what the user gave is wrong (a full disk too), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class ModelError(UserError):
 
 class StorageError(PmdError):
     """Results could not be written (disk full, no permission); earlier results are whole."""
+
+    exit_code = 2
 
 
 class NotFiniteError(PmdError):

@@ -38,7 +38,7 @@ class InitConfig(Frozen):
 class GradeConfig(Frozen):
     """One training of the chain."""
 
-    name: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=60)
     """How overrides, folders and tables call it: `teacher`, or a student's number of layers."""
     layers: int = Field(ge=1)
     """Transformer layers of each tower."""

@@ -54,7 +54,9 @@ def _mask_fields_read(grade: GradeConfig, *, taught: bool) -> list[str]:
     if grade.mask.rate == 0.0:
         # A feature loss may look at random positions although nothing is masked.
         drawn = {"policy", "sequences", "loss_sequences", "positions", "sampling", "count", "min_tokens", "per"}
-        return sorted({"rate"} | shared | (drawn if featured else set()))
+        # Each occurrence has dropout of its own, whether or not it is masked.
+        apart = {"per"} if grade.mask.per == "occurrence" else set()
+        return sorted({"rate"} | shared | apart | (drawn if featured else set()))
     unread = {"teacher_input"} if not (scored or featured) else set()
     unread |= set() if scored else {"for_score"}
     unread |= set() if featured else {"loss_sequences"} - shared

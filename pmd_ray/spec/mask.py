@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from pmd_ray.spec import plugins
 from pmd_ray.spec.base import Frozen
@@ -37,8 +37,8 @@ class MaskConfig(Frozen):
     min_tokens: Literal[0, 1] = 0
     """Mask at least so many tokens of a text that has any maskable. Source: released code (0)."""
     per: Literal["text", "occurrence"] = "text"
-    """One mask for each distinct text of a batch (which is then encoded once), or one for each occurrence.
-    Source: released code (occurrence)."""
+    """One mask, and one draw of dropout, for each distinct text of a batch (which is then encoded once), or for each
+    occurrence. Source: released code (occurrence)."""
     replace: Literal["mask", "80_10_10", "attention"] = "mask"
     """[MASK] always; BERT's 80 % [MASK], 10 % random, 10 % kept; or hide the tokens from attention. Source: PMD, Fig.
     1, and released code (mask)."""
@@ -63,6 +63,12 @@ class MaskConfig(Frozen):
     def _policy_exists(cls, policy: str) -> str:
         plugins.load("mask policy", policy)
         return policy
+
+    @model_validator(mode="after")
+    def _weights_need_distinct_draws(self) -> MaskConfig:
+        if self.policy != "uniform" and self.sampling == "with_replacement":
+            raise ValueError(f"policy '{self.policy}' weighs positions, which needs sampling: without_replacement")
+        return self
 
     @field_validator("sequences", "loss_sequences")
     @classmethod

@@ -66,6 +66,15 @@ def pmd_scaled(layers: Sequence[int] = PAPER_LAYERS) -> Draft:
     }
 
 
+def pmd_warm(layers: Sequence[int] = PAPER_LAYERS) -> Draft:
+    """What we recommend where steps are few: students start from their teacher's layers and mostly follow its scores.
+
+    `pmd_scaled` with `init.source: teacher` and alpha 0.5.
+    """
+    draft = pmd_scaled(layers)
+    return {**draft, "loss": {**draft["loss"], "alpha": 0.5}, "init": {"source": "teacher"}}
+
+
 def simkgc(layers: Sequence[int] = (12,)) -> Draft:
     """A teacher alone, with SimKGC's self-negatives."""
     return {"layers": list(layers), "loss": {"ce": {"self_negatives": True}}}
@@ -75,5 +84,6 @@ PRESETS: dict[str, Callable[..., Draft]] = {
     "pmd_code": pmd_code,
     "pmd_paper": pmd_paper,
     "pmd_scaled": pmd_scaled,
+    "pmd_warm": pmd_warm,
     "simkgc": simkgc,
 }

@@ -139,7 +139,8 @@ class Batches:
         mask = self.grade.mask
         masked = _of_role(tower, is_head, mask.sequences if mask.rate > 0 else ())
         looked_at = _of_role(tower, is_head, mask.loss_sequences if self._watches else ())
-        apart = mask.rate > 0 and mask.per == "occurrence"
+        # Also where nothing is masked: each occurrence then has dropout of its own, as in the released code.
+        apart = mask.per == "occurrence"
         # Heads and tails share their text's encoding unless only one of them is masked. The feature loss may look at it
         # for the tail's sake: it picks the rows of each role itself.
         number = occurrences if apart else text_keys * 2 + (masked & (mask.rate > 0))

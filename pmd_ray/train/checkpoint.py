@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import torch
 from torch import nn
 
 from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.spec.errors import StorageError
 from pmd_ray.train.step import EarlierTails
 
 
@@ -38,7 +42,9 @@ class Progress:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     unmasked_texts: int = 0
+    """Sequences of the feature loss without any masked token."""
     texts: int = 0
+    """Sequences that it looked at."""
 
 
 def save_checkpoint(
@@ -50,7 +56,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     earlier: EarlierTails,
 ) -> None:
-    """Write `folder/epoch-N`, then remove the older ones."""
+    """Write `folder/epoch-N`, then remove the older ones; StorageError where the disk refuses."""
     from safetensors.torch import save_file
 
     final = folder / f"epoch-{progress.epoch:04d}"
@@ -95,6 +101,15 @@ def resume(
     return None
 
 
+def read_progress(folder: Path, key: str) -> Progress | None:
+    """How far a stage of that key has come; None where it has no checkpoint."""
+    for place in reversed(_checkpoints(folder)):
+        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
+        if progress.key == key:
+            return progress
+    return None
+
+
 def model_tensors(model: BiEncoder) -> dict[str, torch.Tensor]:
     """The distinct weights of a bi-encoder by name, as safetensors wants them."""
     tensors = {"log_inverse_t": model.log_inverse_t.detach().clone()}
@@ -116,34 +131,31 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(place for place in folder.glob("epoch-*") if (place / "progress.json").is_file())
 
 
-class whole_folder:
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
     """A folder that appears with all its files or not at all: `with whole_folder(final) as aside: ...`.
 
     An existing folder of that name is replaced.
+
+    Raises:
+        StorageError: the disk refuses; nothing is left behind.
     """
-
-    def __init__(self, final: Path) -> None:
-        self.final = final
-        self.aside = final.with_name(f".{final.name}.{os.getpid()}.aside")
-
-    def __enter__(self) -> Path:
-        for left in self.final.parent.glob(f".{self.final.name}.*.aside"):
+    aside = final.with_name(f".{final.name}.{os.getpid()}.aside")
+    old = aside.with_suffix(".old")
+    with storing(final):
+        for left in final.parent.glob(f".{final.name}.*.aside"):
             shutil.rmtree(left, ignore_errors=True)
-        self.aside.mkdir(parents=True)
-        return self.aside
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.aside, ignore_errors=True)
-            return
-        sync_tree(self.aside)
-        if self.final.exists():
-            old = self.final.with_name(f".{self.final.name}.{os.getpid()}.old")
-            self.final.rename(old)
-            self.aside.rename(self.final)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            self.aside.rename(self.final)
+        try:
+            aside.mkdir(parents=True)
+            yield aside
+            sync_tree(aside)
+            if final.exists():
+                final.rename(old)
+            aside.rename(final)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    for left in final.parent.glob(f".{final.name}.*.old"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def sync_tree(folder: Path) -> None:
@@ -154,3 +166,41 @@ def sync_tree(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def storing(where: Path) -> Iterator[None]:
+    """Turn a disk that refuses into one StorageError, whoever was writing: Python, torch, safetensors or Arrow.
+
+    Raises:
+        StorageError: what, where, and the way out.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError, StorageError) as error:
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        raise StorageError(
+            f"{where} could not be written: {reason}. Free some space, or write where you may and there is room; "
+            "what was finished before is whole, and the same command goes on from it"
+        ) from error
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Why the disk refused, or None where an error is about something else."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, StorageError):
+        return _refusal(error.__cause__) if error.__cause__ else str(error)
+    text = " ".join(str(error).split())
+    # safetensors writes through Rust: "I/O error: No space left on device (os error 28)".
+    numbered = re.search(r"\(os error (\d+)\)", text)
+    if numbered:
+        return os.strerror(int(numbered[1]))
+    # torch.save forgets the reason: "PytorchStreamWriter failed writing file", "unexpected pos 64 vs 0".
+    if isinstance(error, RuntimeError) and re.search(r"PytorchStreamWriter|inline_container|unexpected pos", text):
+        return f"no space left, or the disk failed ({text[:120]})"
+    return None

@@ -16,6 +16,7 @@ from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.ranking import Ranks, rank_queries
+from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.ragged import Ints, TokenRows
 from pmd_ray.spec.results import RankingReport
@@ -101,7 +102,12 @@ def rank_split(
 ) -> Ranked:
     """Filtered ranks of both directions of every triple of a split (or of a fixed sample of them).
 
-    Filtering uses all three splits. Call it on every worker; each gets the whole result.
+    Filtering uses all three splits and nothing else (the released filter is every file of a folder: method notes, C23).
+    Dropout is off (it is on in the released validation, were it called: C20). Call it on every worker; each gets the
+    whole result.
+
+    Raises:
+        NotFiniteError: the model's vectors are not finite.
     """
     graph = texts.graph
     queries = with_inverses(_sampled(graph.triples(split), sample), graph.num_relations)
@@ -131,6 +137,7 @@ def rank_split(
         tick=lambda done, _: tick(graph.num_entities + done, total),
     )
     model.train(was_training)
+    _check_finite(entities_ED, asked_AD)
     queries_QD = asked_AD[torch.as_tensor(row.reshape(-1), device=asked_AD.device)]
     known = known_of(graph).tails(heads, relations)
     plain = rank_queries(queries_QD, entities_ED, answers, known, ties=evaluation.ties)
@@ -142,6 +149,11 @@ def rank_split(
             queries_QD, entities_ED, answers, known, ties=evaluation.ties, bonus=bonus, bonus_weight=weight
         )
     return Ranked(split, queries, plain, reranked)
+
+
+def _check_finite(*vectors: Tensor) -> None:
+    if not all(bool(torch.isfinite(some).all()) for some in vectors):
+        raise NotFiniteError("the model's vectors hold NaN or infinity: its weights have left the finite numbers")
 
 
 def known_of(graph: Graph) -> KnownTails:

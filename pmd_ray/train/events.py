@@ -14,6 +14,14 @@ class Event:
 
 
 @dataclass(frozen=True)
+class ChainPlanned(Event):
+    """Before the first grade: which trainings are left, and about how many seconds they will take."""
+
+    names: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class GradeStarted(Event):
     """A grade begins, or goes on after `done` of `steps` updates."""
 

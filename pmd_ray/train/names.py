@@ -28,8 +28,8 @@ def find_entity(graph: Graph, wanted: str) -> int:
         ids = ", ".join(f"{graph.entity_ids[n]} ({graph.entity_descriptions[n][:40]})" for n in alike[:SHOWN])
         raise UserError(f"{len(alike)} entities are called '{wanted}'; give an id: {ids}")
     near = get_close_matches(wanted, graph.entity_names, n=SHOWN)
-    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
-    outside = "To ask about an entity outside the graph, give its text with --text"
+    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
+    outside = "To ask about an entity outside the graph, give its text with --text."
     raise UserError(f"no entity '{wanted}' in {graph.name}{hint} {outside}")
 
 
@@ -37,13 +37,18 @@ def find_relation(graph: Graph, wanted: str, *, inverse: bool) -> int:
     """The number of the relation of that id or text: R and above for inverses.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or there are several.
     """
     count = graph.num_relations
     for text, turned in ((wanted, inverse), (wanted.removeprefix(INVERSE), not inverse)):
-        for number in range(count):
-            if text in (graph.relation_ids[number], graph.relation_texts[number]):
-                return number + count * turned
+        if text in graph.relation_index:
+            return graph.relation_index[text] + count * turned
+        alike = [number for number, said in enumerate(graph.relation_texts) if said == text]
+        if len(alike) > 1:
+            ids = ", ".join(graph.relation_ids[number] for number in alike[:SHOWN])
+            raise UserError(f"{len(alike)} relations are called '{text}'; give an id: {ids}")
+        if alike:
+            return alike[0] + count * turned
         if not wanted.startswith(INVERSE):
             break
     near = get_close_matches(wanted, [*graph.relation_texts, *graph.relation_ids], n=SHOWN)

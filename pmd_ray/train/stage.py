@@ -6,6 +6,8 @@ call goes on from the last of them.
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -33,8 +35,10 @@ from pmd_ray.train.checkpoint import (
     Progress,
     load_tensors,
     model_tensors,
+    read_progress,
     resume,
     save_checkpoint,
+    storing,
     whole_folder,
 )
 from pmd_ray.train.curves import Curves
@@ -99,7 +103,8 @@ def train_stage(
         after_epoch: Called after each epoch's checkpoint, on every worker.
 
     Raises:
-        NotFiniteError: the loss or gradient is not finite; the last good checkpoint is kept.
+        NotFiniteError: the loss, its gradient or the model's vectors are not finite; the last good checkpoint is kept.
+        StorageError: the disk refuses; the last good checkpoint is kept. Raised on every worker.
     """
     done = stored_result(stage.out, stage.key)
     if done is not None:
@@ -108,8 +113,11 @@ def train_stage(
             listen(GradeDone(done.name, mrr=done.test.all.mrr if done.test else None, seconds=0.0, reused=True))
         return done
     training = _Training(stage, shop, workers, listen if workers.leads else silent)
-    training.run(after_epoch)
-    return training.finish()
+    try:
+        training.run(after_epoch)
+        return training.finish()
+    except NotFiniteError as error:
+        raise training.way_out(error) from None
 
 
 class _Training:
@@ -233,21 +241,26 @@ class _Training:
             for epoch in range(progress.epoch, epochs):
                 self._epoch(epoch, curves)
                 after_epoch(progress)
-        except NotFiniteError as error:
-            kept = f"epoch {progress.epoch} is kept in {self.stage.work}" if progress.epoch else "no epoch was finished"
-            raise NotFiniteError(
-                f"grade '{self.grade.name}': {error}; {kept}. Lower optimiser.lr (now {self.grade.optimiser.lr:g}), "
-                "raise optimiser.warmup_steps, or look at the curves"
-            ) from None
         finally:
             curves.close()
+
+    def way_out(self, error: NotFiniteError) -> NotFiniteError:
+        """The same error with its grade, what is kept, and what may help."""
+        progress, work = self.progress, self.stage.work
+        kept = read_progress(work, self.stage.key)
+        return NotFiniteError(
+            f"grade '{self.grade.name}': {error}, after {progress.steps} updates; "
+            + (f"epoch {kept.epoch} is kept in {work}" if kept else "no epoch was finished")
+            + f". Lower optimiser.lr (now {self.grade.optimiser.lr:g}), "
+            "raise optimiser.warmup_steps, or look at the curves"
+        )
 
     def _epoch(self, epoch: int, curves: Curves) -> None:
         progress = self.progress
         self.model.train()
         begun, tokens = time.perf_counter(), 0
         for number, batch in self.batches.epoch(epoch):
-            detailed = curves is not None and number % DETAIL_EVERY == 0
+            detailed = curves.wanted and number % DETAIL_EVERY == 0
             log = self.step.run(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
             progress.steps += 1
             progress.unmasked_texts += log.unmasked_texts
@@ -261,6 +274,7 @@ class _Training:
         self._save()
 
     def _validate(self, curves: Curves) -> None:
+        """Choose by validation MRR, or keep the last epoch (the released code calls its last one best: 2.9, C19)."""
         progress, select = self.progress, self.grade.select
         ranked = self._rank("valid", sample=select.valid_triples)
         mrr = ranked.mrr()
@@ -282,28 +296,39 @@ class _Training:
         )
 
     def _save(self) -> None:
+        self._add_time()
+        self.workers.lead(self._write_checkpoint)
+
+    def _write_checkpoint(self) -> None:
+        """The best file first: a checkpoint never names one that is not there."""
+        progress, work = self.progress, self.stage.work
+        if progress.best_epoch == progress.epoch and self._needs_best_file():
+            self._write_best()
+        save_checkpoint(
+            work,
+            progress,
+            model=self.model,
+            objective=self.objective,
+            optimiser=self.optimiser,
+            earlier=self.step.earlier,
+        )
+        for old in work.glob("best-*.safetensors"):
+            if old != self._best_file():
+                old.unlink()
+
+    def _write_best(self) -> None:
         from safetensors.torch import save_file
 
-        self._add_time()
-        progress, work = self.progress, self.stage.work
-        if self.workers.leads:
-            work.mkdir(parents=True, exist_ok=True)
-            if progress.best_epoch == progress.epoch and self._needs_best_file():
-                aside = work / ".best.aside"
+        aside = self.stage.work / ".best.aside"
+        with storing(self._best_file()):
+            try:
+                aside.parent.mkdir(parents=True, exist_ok=True)
                 save_file(model_tensors(self.model), aside)
+                with aside.open("rb") as file:
+                    os.fsync(file.fileno())
                 aside.replace(self._best_file())
-            save_checkpoint(
-                work,
-                progress,
-                model=self.model,
-                objective=self.objective,
-                optimiser=self.optimiser,
-                earlier=self.step.earlier,
-            )
-            for old in work.glob("best-*.safetensors"):
-                if old != self._best_file():
-                    old.unlink()
-        self.workers.wait()
+            finally:
+                aside.unlink(missing_ok=True)
 
     def _needs_best_file(self) -> bool:
         """The last epoch's weights are in its checkpoint already."""
@@ -370,9 +395,7 @@ class _Training:
             unmasked_share=progress.unmasked_texts / progress.texts if progress.texts else 0.0,
             control_of=stage.control_of,
         )
-        if self.workers.leads:
-            self._publish(result, valid, test)
-        self.workers.wait()
+        self.workers.lead(lambda: self._publish(result, valid, test))
         self.listen(
             GradeDone(
                 self.grade.name,
@@ -406,7 +429,8 @@ class _Training:
             layers=self.model.layers,
             text=chain.dataset.text,
             encoder=chain.encoder,
-            temperature=float(torch.exp(-self.model.log_inverse_t)),
+            # In double: in float, log(1 / t) of the loaded model would differ in its last bit.
+            temperature=math.exp(-self.model.log_inverse_t.item()),
             self_negatives=self.grade.loss.ce.self_negatives,
             dataset=self.shop.graph.name,
             dataset_source=chain.dataset.source,

@@ -7,17 +7,21 @@ tests/train/test_workers.py).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.encode import GROUP_ROWS, TowerPass, pack
 from pmd_ray.model.losses import States
+from pmd_ray.model.masking import Drawn
 from pmd_ray.model.outputs import Facts, Outputs, Role, Side, Watched
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.grade import GradeConfig
+from pmd_ray.spec.ragged import Ints
 from pmd_ray.spec.streams import stream_key
 from pmd_ray.train.batches import Batch, Batches, TowerBatch
 from pmd_ray.train.objective import Objective, Views
@@ -43,7 +47,8 @@ class StepLog:
     parts: dict[str, float]
     """Each part of the loss, unweighted."""
     part_gradients: dict[str, float]
-    """Norm of each weighted part's gradient at the towers' outputs; empty where not asked for."""
+    """Norm of each weighted part's gradient at the towers' outputs; empty where not asked for. A text that
+    several workers hold counts once for each."""
     gradient: float
     """Norm of the whole gradient before clipping."""
     learning_rate: float
@@ -51,8 +56,9 @@ class StepLog:
     tokens: int
     """Tokens that the student encoded, over all workers, padding apart."""
     unmasked_texts: int
-    """Texts of the feature loss without any watched token, over all workers."""
+    """Sequences that the feature loss looks at without any masked token, over all workers (factor mask.min_tokens)."""
     texts: int
+    """Sequences that the feature loss looks at."""
 
 
 class Step:
@@ -88,7 +94,7 @@ class Step:
             detailed: Also measure each part's gradient.
 
         Raises:
-            NotFiniteError: the loss or its gradient is; the weights are as before.
+            NotFiniteError: the loss or its gradient is not finite; the weights are as before.
         """
         passes = self._forward(batch, epoch, step)
         local = {sight: Outputs(hr.side, tail.side) for sight, (hr, tail) in passes.items()}
@@ -99,8 +105,8 @@ class Step:
             self.model, self._views(merged), self.teacher.model if self.teacher else None, taught, facts
         )
         total = self.objective.total(parts)
-        value = float(total)
-        if not torch.isfinite(total):
+        value = total.item()
+        if not math.isfinite(value):
             raise NotFiniteError(f"the loss became {value} at step {done + 1}")
         part_gradients = self._part_gradients(parts, merged) if detailed else {}
         self.optimiser.zero_grad(set_to_none=True)
@@ -113,11 +119,11 @@ class Step:
         counted = self._counts(batch)
         return StepLog(
             loss=value,
-            parts={name: float(part) for name, part in parts.items()},
+            parts={name: part.item() for name, part in parts.items()},
             part_gradients=part_gradients,
             gradient=gradient,
             learning_rate=float(self.optimiser.param_groups[0]["lr"]),
-            temperature=float(torch.exp(-self.model.log_inverse_t)),
+            temperature=math.exp(-self.model.log_inverse_t.item()),
             tokens=counted[0],
             unmasked_texts=counted[1],
             texts=counted[2],
@@ -126,6 +132,7 @@ class Step:
     def _update(self, done: int) -> float:
         for tower in self.model.towers.values():
             self.workers.sum_gradients(tower.parameters())
+        self.workers.agree([self.model.log_inverse_t, *self.objective.parameters()])
         weights = [weight for group in self.optimiser.param_groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(weights, self.grade.optimiser.clip, foreach=True)
         if not torch.isfinite(norm):
@@ -253,7 +260,7 @@ class Step:
             rows[role] = self.workers.gather(torch.as_tensor(places, device=on) + offset)
         watched = {}
         for tower, texts in (("hr", batch.hr), ("tail", batch.tail)):
-            row = torch.as_tensor(_row_of(texts), device=on) + offsets[tower]
+            row = torch.as_tensor(_row_of(texts, texts.watched), device=on) + offsets[tower]
             weight = torch.as_tensor(texts.watched.weights, device=on)
             watched[tower] = Watched(self.workers.gather(row), self.workers.gather(weight))
         earlier = earlier_negative = None
@@ -295,18 +302,25 @@ class Step:
         return norms
 
     def _counts(self, batch: Batch) -> tuple[int, int, int]:
-        watches = self.objective.student_states.tokens
         sides = (batch.hr, batch.tail)
-        tokens = len(self._sights()) * sum(len(texts.tokens.ids.values) for texts in sides)
-        texts = sum(len(side.text_keys) for side in sides) if watches else 0
-        empty = sum(len(side.text_keys) - len(set(_row_of(side).tolist())) for side in sides) if watches else 0
+        tokens = len(self._sights()) * sum(len(side.tokens.ids.values) for side in sides)
+        texts = empty = 0
+        if self.objective.student_states.tokens:
+            for role in self.grade.mask.loss_sequences:
+                if role in batch.rows:
+                    side = batch.hr if role == "hr" else batch.tail
+                    masked = np.zeros(len(side.text_keys), dtype=bool)
+                    masked[_row_of(side, side.drawn)] = True
+                    texts += len(batch.rows[role])
+                    empty += int((~masked[batch.rows[role]]).sum())
         counted = self.workers.total(torch.tensor([tokens, empty, texts], device=self.workers.device))
         return int(counted[0]), int(counted[1]), int(counted[2])
 
 
-def _row_of(texts: TowerBatch) -> Tensor:
-    offsets = torch.as_tensor(texts.tokens.ids.offsets)
-    return torch.searchsorted(offsets, torch.as_tensor(texts.watched.places), right=True) - 1
+def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:
+    """[M] the text that each drawn token belongs to."""
+    rows: Ints = np.searchsorted(texts.tokens.ids.offsets, drawn.places, side="right") - 1
+    return rows
 
 
 def _gathered_side(side: Side, workers: Workers, *, leaf: bool) -> Side:

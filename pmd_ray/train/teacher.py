@@ -52,6 +52,10 @@ class Teacher:
         self._device = device
         self._autocast = autocast
         self._tables: dict[str, TextTable] = {}
+        # At mask rate 0 a feature loss that looks at masked tokens only looks at none: the last student of the paper's
+        # chain needs no teacher but the table.
+        nowhere = grade.mask.rate == 0.0 and getattr(grade.loss.feature, "when_unmasked", "nowhere") == "nowhere"
+        self._asks_states = bool(states.layers) and grade.loss.beta > 0 and (states.first or not nowhere)
 
     def sight(self, view: Literal["score", "feature"]) -> Sight:
         """Whether the teacher sees masked or clean text for a loss."""
@@ -61,9 +65,10 @@ class Teacher:
 
     def is_constant(self) -> bool:
         """Whether all that is asked of it are vectors of clean texts."""
-        wanted: tuple[Literal["score", "feature"], ...] = ("score", "feature") if self._states.layers else ("score",)
-        asks_states = bool(self._states.layers) and self._grade.loss.beta > 0
-        return not asks_states and all(self.sight(view) == "clean" for view in wanted)
+        loss = self._grade.loss
+        wanted: list[Literal["score", "feature"]] = ["score"] if loss.alpha > 0 else []
+        wanted += ["feature"] if loss.beta > 0 else []
+        return bool(wanted) and not self._asks_states and all(self.sight(view) == "clean" for view in wanted)
 
     def tabulate(self, batches: Batches, workers: Workers, tick: Callable[[int, int], None]) -> None:
         """Encode every distinct training text once.
@@ -107,13 +112,16 @@ class Teacher:
 
     def outputs(self, batch: Batch, sight: Sight, *, with_states: bool) -> Outputs:
         """Outputs for a worker's share of a batch."""
-        if self._tables and sight == "clean" and not with_states:
-            return Outputs(self._looked_up("hr", batch.hr), self._looked_up("tail", batch.tail))
+        if self._tables and sight == "clean" and not (with_states and self._asks_states):
+            sides = (self._looked_up(*tower, with_states) for tower in (("hr", batch.hr), ("tail", batch.tail)))
+            return Outputs(*sides)
         states = self._states if with_states else States()
         return Outputs(self._encoded("hr", batch.hr, sight, states), self._encoded("tail", batch.tail, sight, states))
 
-    def _looked_up(self, tower: str, texts: TowerBatch) -> Side:
-        return Side(self._tables[tower].rows(texts.text_keys))
+    def _looked_up(self, tower: str, texts: TowerBatch, with_states: bool) -> Side:
+        vectors = self._tables[tower].rows(texts.text_keys)
+        no_tokens = vectors.new_zeros(len(self._states.layers), 0, vectors.shape[-1])
+        return Side(vectors, no_tokens if with_states and self._states.tokens else None)
 
     def _encoded(self, tower: str, texts: TowerBatch, sight: Sight, states: States) -> Side:
         hides = sight == "masked" and self._grade.mask.replace == "attention"

@@ -17,6 +17,7 @@ from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.folder import CARD, TrainedModel, load_trained
 from pmd_ray.spec.errors import ModelError
 from pmd_ray.spec.evaluation import EvaluationConfig
+from pmd_ray.train.checkpoint import storing
 from pmd_ray.train.evaluate import Ranked, Tick, encode_all, known_of, no_tick, rank_split
 from pmd_ray.train.names import find_entity, find_relation
 from pmd_ray.train.outside_text import outside_query
@@ -156,10 +157,14 @@ def entity_vectors(
             return stored
     vectors = encode_all(model.model, "tail", texts.entity_rows, graph.num_entities, workers=workers, tick=tick)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file({"entities": vectors.contiguous()}, aside)
-        aside.replace(path)
+        with storing(path):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_file({"entities": vectors.contiguous()}, aside)
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
     return vectors
 
 

@@ -6,12 +6,14 @@ Works in one process, under `torchrun` (its environment variables) and inside a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from pmd_ray.spec.errors import StorageError
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,36 @@ class Workers:
         if self.size > 1:
             dist.broadcast(tensor, src=0)
         return tensor
+
+    def lead(self, write: Callable[[], None]) -> None:
+        """Let the leader write, the others waiting for it; where the disk refuses, all of them stop with its message.
+
+        Without that the others would wait for a leader that is gone until the process group's own timeout.
+        """
+        failed = ""
+        if self.leads:
+            try:
+                write()
+            except StorageError as error:
+                failed = str(error)
+                if self.size == 1:
+                    raise
+        if self.size > 1:
+            # The message as bytes: gathering objects would pickle.
+            told = torch.tensor(list(failed.encode()) if self.leads else [], dtype=torch.uint8, device=self.device)
+            failed = bytes(self.gather(told).tolist()).decode()
+        if failed:
+            raise StorageError(failed)
+
+    def agree(self, weights: Iterable[nn.Parameter]) -> None:
+        """Take the leader's gradients of weights that every worker computes in full (temperature, projectors).
+
+        On a CPU they are equal already; on a GPU sums by atomic addition differ in their last bits, and weights would
+        drift apart.
+        """
+        for weight in weights:
+            if weight.grad is not None:
+                self.broadcast(weight.grad)
 
     def wait(self) -> None:
         """Until all workers are here."""

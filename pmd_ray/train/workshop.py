@@ -68,7 +68,7 @@ def open_texts(graph: Graph, wordpieces: WordPieces, text: TextConfig, cache: Pa
 
 def all_texts(graph: Graph) -> list[str]:
     """Every text of a graph: what a vocabulary from scratch is trained on."""
-    return [*graph.entity_names, *graph.entity_descriptions, *graph.relation_texts, "inverse"]
+    return [*graph.entity_names, *graph.entity_descriptions, *graph.relation_texts, "inverse", ":"]
 
 
 def check_depths(chain: ChainConfig, depth: int) -> None:

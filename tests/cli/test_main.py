@@ -82,7 +82,7 @@ def test_wrong_command_lines_exit_with_2(pmd: Callable[..., Any], arguments: lis
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (StorageError("the disk is full; free some space"), 1, "error: the disk is full; free some space\n"),
+        (StorageError("the disk is full; free some space"), 2, "error: the disk is full; free some space\n"),
         (DataError("graph", ["a.tsv:1: [b] is bad"]), 2, "error: graph: 1 error\n  a.tsv:1: [b] is bad\n"),
         (KeyboardInterrupt(), 130, "stopped: interrupted; the same command goes on where it stopped\n"),
         (
@@ -92,12 +92,12 @@ def test_wrong_command_lines_exit_with_2(pmd: Callable[..., Any], arguments: lis
         ),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x/y"),
-            1,
+            2,
             "error: No space left on device: /x/y; free some",
         ),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "error: No space left on device; free some space"),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 1, "error: Permission denied: /x; choose"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"), 1, "error: Read-only file system: /x; choose"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "error: No space left on device; free some space"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 2, "error: Permission denied: /x; choose"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"), 2, "error: Read-only file system: /x; choose"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
     ],
 )
@@ -144,7 +144,7 @@ def test_debug_shows_the_traceback(
 ) -> None:
     monkeypatch.setenv("PMD_TRACEBACK", variable)
     failing(StorageError("full"))
-    assert main.main([*([option] if option else []), "data", "list"]) == 1
+    assert main.main([*([option] if option else []), "data", "list"]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("Traceback (most recent call last)")
     assert printed.endswith("\nerror: full\n")
@@ -184,7 +184,7 @@ def test_a_full_disk_under_standard_output() -> None:
         done = subprocess.run(
             [*PMD, "data", "list", "--json"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: No space left on device; free some space")
     assert done.stderr.count("\n") == 1
 

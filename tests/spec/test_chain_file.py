@@ -35,7 +35,7 @@ def test_every_shipped_chain_loads_and_survives_writing(name: str, tmp_path: Pat
 
 
 def test_what_is_shipped() -> None:
-    assert shipped_chains() == ["demo", "fb15k237", "umls_names", "wn18rr", "wn18rr_v1"]
+    assert shipped_chains() == ["demo", "fb15k237", "umls_names", "umls_released", "wn18rr", "wn18rr_v1"]
     demo = load_chain("demo")
     assert [(grade.layers, grade.mask.rate) for grade in demo.grades] == [(6, 0.0), (6, 0.2), (4, 0.1), (2, 0.0)]
     assert [grade.name for grade in demo.controlled()] == ["4", "2"]

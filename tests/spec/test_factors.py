@@ -117,6 +117,6 @@ def test_every_field_says_what_it_means(rows: dict[str, Any]) -> None:
 
 
 def test_the_columns_say_what_the_presets_do(rows: dict[str, Any]) -> None:
-    assert rows["mask.positions"].presets == ("`code`", "·", "·", "·")
-    assert rows["loss.score.space"].presets == ("·", "`cosine`", "·", "·")
+    assert rows["mask.positions"].presets == ("`code`", "·", "·", "·", "·")
+    assert rows["loss.score.space"].presets == ("·", "`cosine`", "·", "·", "·")
     assert rows["mask.rate"].presets[0] == "`0.0` / `0.2` / `0.1` / `0.05` / `0.0`"

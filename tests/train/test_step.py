@@ -1,0 +1,146 @@
+"""A step: gradient caching changes nothing, what is counted, and what stops it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference import tiny_chain
+from torch import Tensor
+
+from pmd_ray.spec.errors import NotFiniteError
+from pmd_ray.train.batches import Batch
+from pmd_ray.train.events import silent
+from pmd_ray.train.stage import _Training
+from pmd_ray.train.step import StepLog
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("step")
+    tiny_chain.tiny(tiny_chain.written_graph(folder), folder / "run", optimiser__epochs=1).train(0)
+    return folder
+
+
+def training(folder: Path, place: int = 1, **settings: Any) -> _Training:
+    settings = {"encoder__dropout": 0.0, "mask__min_tokens": 0, **settings}
+    chain = tiny_chain.tiny(folder / "tiny", folder / "run", **settings)
+    return _Training(chain.stages[place], chain.shop, tiny_chain.ALONE, silent)
+
+
+def first_step(found: _Training, batch: Batch | None = None) -> StepLog:
+    return found.step.run(batch or found.batches.make(0, 0), epoch=0, step=0, done=0, detailed=True)
+
+
+def gradients(found: _Training) -> dict[str, Tensor]:
+    weights = [*found.model.named_parameters(), *found.objective.named_parameters()]
+    return {name: weight.grad.clone() for name, weight in weights if weight.grad is not None}
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "masked means": {"preset": "pmd_scaled"},
+    "tokens of all layers": {"preset": "pmd_paper", "loss__feature__layers": "mapped"},
+    "clean labels, hidden tokens": {"mask__for_ce": "clean", "mask__replace": "attention"},
+    "released code with heads": {"preset": "pmd_code", "loss__ce__self_negatives": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_micro_batch_gives_the_full_batch(folder: Path, kind: str) -> None:
+    whole = training(folder, **KINDS[kind])
+    log = first_step(whole)
+    wanted = gradients(whole)
+    length = torch.stack([gradient.norm() for gradient in wanted.values()]).norm()
+    for micro in (1, 7, 1000):
+        cached = training(folder, optimiser__micro_batch=micro, **KINDS[kind])
+        found = first_step(cached)
+        assert found.loss == pytest.approx(log.loss, rel=1e-5)
+        assert found.parts == pytest.approx(log.parts, rel=1e-5)
+        assert found.part_gradients == pytest.approx(log.part_gradients, rel=1e-4)
+        for name, gradient in gradients(cached).items():
+            # A key's bias has no gradient but rounding: it adds the same to all of a query's attention scores.
+            assert (gradient - wanted[name]).norm() <= 1e-5 * torch.maximum(wanted[name].norm(), 0.01 * length), name
+
+
+def test_gradient_caching_repeats_dropout(folder: Path) -> None:
+    """The second run of a group draws what the first drew: the gradient is that of the loss that was measured."""
+    kept, again = (training(folder, encoder__dropout=0.3, optimiser__micro_batch=micro) for micro in (64, None))
+    assert first_step(kept).loss == pytest.approx(first_step(again).loss, rel=1e-6)
+    for name, gradient in gradients(kept).items():
+        assert torch.allclose(gradient, gradients(again)[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_a_step_warns_of_nothing(folder: Path) -> None:
+    found = training(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        log = first_step(found)
+    assert log.temperature == math.exp(-found.model.log_inverse_t.item())
+    assert log.loss == pytest.approx(sum(found.objective.weights[name] * part for name, part in log.parts.items()))
+
+
+def test_sequences_without_masked_tokens_are_counted(folder: Path) -> None:
+    """Factor mask.min_tokens; 2.7, C7. Heads are masked and enter no feature loss (C10): they do not count."""
+    found = training(folder, preset="pmd_code", mask_rates=[0.05], loss__ce__self_negatives=True)
+    batch = found.batches.make(0, 0)
+    log = first_step(found, batch)
+    count = 0
+    for role, side in (("hr", batch.hr), ("tail", batch.tail)):
+        for row in batch.rows[role].tolist():
+            low, high = side.tokens.ids.offsets[row : row + 2]
+            count += not ((side.drawn.places >= low) & (side.drawn.places < high)).any()
+    assert (log.texts, log.unmasked_texts) == (64, count)
+    assert 0 < count < 64
+    assert log.tokens == len(batch.hr.tokens.ids.values) + len(batch.tail.tokens.ids.values)
+    one = first_step(training(folder, preset="pmd_code", mask_rates=[0.05], mask__loss_sequences=["tail"]))
+    assert one.texts == 32
+
+
+@pytest.mark.parametrize(("settings", "texts"), [({"mask_rates": [0.0]}, 64), ({"loss__beta": 0.0}, 0)])
+def test_all_are_unmasked_at_rate_0(folder: Path, settings: dict[str, Any], texts: int) -> None:
+    log = first_step(training(folder, **settings))
+    assert (log.texts, log.unmasked_texts) == (texts, texts)
+
+
+def test_a_loss_that_is_not_finite_stops(folder: Path) -> None:
+    found = training(folder)
+    with torch.no_grad():
+        next(found.model.hr.parameters())[:] = torch.nan
+    before = {name: weight.clone() for name, weight in found.model.named_parameters()}
+    with pytest.raises(NotFiniteError, match="the loss became nan at step 1"):
+        first_step(found)
+    assert all(torch.equal(weight, before[name]) for name, weight in found.model.tail.named_parameters(prefix="tail"))
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights(folder: Path) -> None:
+    found = training(folder)
+    found.model.log_inverse_t.register_hook(lambda gradient: gradient * torch.inf)
+    before = {name: weight.clone() for name, weight in found.model.named_parameters()}
+    with pytest.raises(NotFiniteError, match="the gradient's norm became (inf|nan) at step 4"):
+        found.step.run(found.batches.make(0, 3), epoch=0, step=3, done=3, detailed=False)
+    assert all(torch.equal(weight, before[name]) for name, weight in found.model.named_parameters())
+
+
+def test_no_synchronisation_for_each_example(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.11: the released pooling calls `.tolist()` for every example, and waits for the GPU each time."""
+    calls: Counter[str] = Counter()
+    for name in ("tolist", "item", "cpu", "__bool__", "__float__", "__int__"):
+
+        def counted(tensor: Tensor, *args: Any, _real: Any = getattr(Tensor, name), _name: str = name) -> Any:
+            calls[_name] += 1
+            return _real(tensor, *args)
+
+        monkeypatch.setattr(Tensor, name, counted)
+    found = []
+    for batch in (4, 64):
+        made = training(folder, optimiser__batch=batch)
+        calls.clear()
+        first_step(made)
+        found.append(dict(calls))
+    assert found[0] == found[1]
+    assert sum(found[0].values()) < 40

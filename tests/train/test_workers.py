@@ -1,0 +1,174 @@
+"""1 worker x 64 and 2 workers x 32 compute the same losses, gradients and weights; so do 3 with an uneven split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from reference import tiny_chain
+from torch import Tensor, nn
+
+from pmd_ray.spec.errors import StorageError
+from pmd_ray.train.events import silent
+from pmd_ray.train.stage import _Training, train_stage
+from pmd_ray.train.workers import Workers
+
+BATCH = 64
+CASES: dict[str, dict[str, Any]] = {
+    "label loss with self-negatives": {"preset": "simkgc", "layers": (2,)},
+    "masked means": {"preset": "pmd_scaled"},
+    "tokens": {"preset": "pmd_paper", "mask_rates": [0.05]},
+    "released code": {"preset": "pmd_code", "loss__ce__self_negatives": True},
+    "clean scores": {"preset": "pmd_scaled", "mask__for_score": "clean", "mask__teacher_input": "clean"},
+    "projector and learnt weights": {"loss__combination": "adaptive", "loss__feature__projector": "linear"},
+    "earlier tails": {"preset": "simkgc", "layers": (2,), "loss__ce__pre_batch": 2},
+    "gradient caching": {"preset": "pmd_scaled", "optimiser__micro_batch": 5},
+    "one shared tower": {"preset": "pmd_scaled", "encoder__towers": "shared"},
+}
+SETTINGS: dict[str, Any] = {
+    "encoder__dropout": 0.0,
+    "optimiser__batch": BATCH,
+    "optimiser__epochs": 2,
+    "dataset__text__max_tokens": 20,
+}
+
+
+def three_steps(case: dict[str, Any], folder: Path, workers: Workers) -> dict[str, Any]:
+    """Losses of three updates, the gradients of the first, the weights after the last."""
+    source, teacher_out = folder / "tiny", folder / "teachers" / case.get("encoder__towers", "separate")
+    chain = tiny_chain.tiny(source, teacher_out, **{**SETTINGS, **case})
+    training = _Training(chain.stages[-1], chain.shop, workers, silent)
+    if training.teacher is not None and training.teacher.is_constant():
+        training.teacher.tabulate(training.batches, workers, lambda done, total: None)
+    found: dict[str, Any] = {"losses": [], "parts": [], "norms": [], "counts": []}
+    for done in range(3):
+        epoch, step = divmod(done, training.batches.steps_per_epoch)
+        batch = training.batches.make(epoch, step)
+        log = training.step.run(batch, epoch=epoch, step=step, done=done, detailed=False)
+        found["losses"].append(log.loss)
+        found["parts"].append(log.parts)
+        found["norms"].append(log.gradient)
+        found["counts"].append((log.tokens, log.texts, log.unmasked_texts))
+        if done == 0:
+            found["gradients"] = _named(training, lambda weight: weight.grad)
+    found["weights"] = _named(training, lambda weight: weight.detach())
+    found["shares"] = len(batch.queries)
+    return found
+
+
+def _named(training: _Training, value: Callable[[nn.Parameter], Tensor | None]) -> dict[str, Tensor]:
+    weights = [*training.model.named_parameters(), *training.objective.named_parameters()]
+    return {name: found.clone() for name, weight in weights if (found := value(weight)) is not None}
+
+
+def joined(rank: int, size: int, folder: Path) -> None:
+    """The body of one worker: all cases, then a disk that refuses."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / f'store-{size}'}", rank=rank, world_size=size)
+    workers = Workers.current(tiny_chain.CPU)
+    assert (workers.rank, workers.size) == (rank, size)
+    cases = CASES if size == 2 else {"masked means": CASES["masked means"]}
+    found = {name: three_steps(case, folder, workers) for name, case in cases.items()}
+    torch.save(found, folder / f"found-{size}-{rank}.pt")
+    if size == 2:
+        (folder / f"refused-{rank}").write_text(_refused(folder, workers))
+    dist.destroy_process_group()
+
+
+def _refused(folder: Path, workers: Workers) -> str:
+    """What a worker says where the leader cannot write."""
+    chain = tiny_chain.tiny(folder / "tiny", folder / "teachers" / "separate", **SETTINGS)
+    (folder / "a file").touch()
+    stage = dataclasses.replace(chain.stages[1], out=folder / "a file" / "grade", curves=None)
+    try:
+        train_stage(stage, chain.shop, workers=workers)
+    except StorageError as error:
+        return str(error)
+    return "nothing"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph, a teacher of separate and one of shared towers."""
+    folder = tmp_path_factory.mktemp("workers")
+    source = tiny_chain.written_graph(folder)
+    for towers in ("separate", "shared"):
+        tiny_chain.tiny(source, folder / "teachers" / towers, **SETTINGS, encoder__towers=towers).train(0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[int, list[dict[str, Any]]]:
+    """By the number of workers, what each of them found."""
+    processes = [tiny_chain.start(joined, rank, size, folder) for size in (2, 3) for rank in range(size)]
+    alone = {name: three_steps(case, folder, tiny_chain.ALONE) for name, case in CASES.items()}
+    for process in processes:
+        process.join(tiny_chain.PATIENCE)
+        assert process.exitcode == 0
+    several = {
+        size: [torch.load(folder / f"found-{size}-{rank}.pt", weights_only=True) for rank in range(size)]
+        for size in (2, 3)
+    }
+    return {1: [alone], **several}
+
+
+def assert_close(one: dict[str, Tensor], other: dict[str, Tensor], *, share: float) -> None:
+    """Each tensor within a share of its own length, or, where rounding is all there is, of the length of them all.
+
+    A key's bias adds the same to all of a query's attention scores: its gradient is zero but for rounding.
+    """
+    assert one.keys() == other.keys()
+    whole = torch.stack([tensor.norm() for tensor in one.values()]).norm()
+    for name, tensor in one.items():
+        gap = (tensor - other[name]).norm()
+        assert gap <= share * torch.maximum(tensor.norm(), 0.01 * whole), name
+
+
+@pytest.mark.parametrize(("size", "case"), [*((2, case) for case in CASES), (3, "masked means")])
+def test_workers_compute_what_one_computes(found: dict[int, list[dict[str, Any]]], size: int, case: str) -> None:
+    alone = found[1][0][case]
+    for worker in found[size]:
+        mine = worker[case]
+        assert mine["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+        assert mine["norms"] == pytest.approx(alone["norms"], rel=1e-4)
+        for one, other in zip(mine["parts"], alone["parts"], strict=True):
+            assert one == pytest.approx(other, rel=1e-4, abs=1e-7)
+        assert_close(alone["gradients"], mine["gradients"], share=1e-5)
+        assert_close(alone["weights"], mine["weights"], share=1e-3)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_all_workers_hold_equal_weights(found: dict[int, list[dict[str, Any]]], size: int) -> None:
+    for case, first in found[size][0].items():
+        for worker in found[size][1:]:
+            for name, weight in first["weights"].items():
+                assert torch.equal(weight, worker[case]["weights"][name]), (case, name)
+
+
+def test_shares_are_even_or_nearly(found: dict[int, list[dict[str, Any]]]) -> None:
+    assert [worker["masked means"]["shares"] for worker in found[2]] == [32, 32]
+    assert sorted(worker["masked means"]["shares"] for worker in found[3]) == [21, 21, 22]
+
+
+def test_sequences_are_counted_over_all_workers(found: dict[int, list[dict[str, Any]]]) -> None:
+    """Factor mask.min_tokens: queries and tails, twice the batch; heads are in no feature loss (C10)."""
+    for case in ("masked means", "released code"):
+        for size in (1, 2):
+            assert all(texts == 2 * BATCH for _, texts, _ in found[size][0][case]["counts"])
+    for size in (2, 3):
+        for case in found[size][0].keys() & {"tokens", "masked means"}:
+            counts, alone = (found[n][0][case]["counts"] for n in (size, 1))
+            assert [count[2] for count in counts] == [count[2] for count in alone]
+    assert all(0 < empty < texts for _, texts, empty in found[1][0]["tokens"]["counts"])
+
+
+def test_where_the_leader_cannot_write_all_workers_stop(found: dict[int, list[dict[str, Any]]], folder: Path) -> None:
+    """The others would else wait for it until the process group's own timeout, half an hour."""
+    said = [(folder / f"refused-{rank}").read_text() for rank in range(2)]
+    assert said[0] == said[1]
+    assert "could not be written: Not a directory" in said[0]
