@@ -35,10 +35,10 @@ def quieten(context: typer.Context) -> None:
 
 def _hide_loading_bars() -> None:
     """Bars over the weights of a file that is on this disk; downloads from the Hub keep theirs."""
-    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub import utils as hub
     from transformers.utils import logging as transformers_logging
 
-    wanted = not are_progress_bars_disabled()
+    wanted = not hub.are_progress_bars_disabled()  # type: ignore[attr-defined]
     transformers_logging.disable_progress_bar()  # switches off both kinds
     if wanted:
-        enable_progress_bars()
+        hub.enable_progress_bars()  # type: ignore[attr-defined]

@@ -60,6 +60,7 @@ def _run_locally(stage: Stage, shop: Workshop, listen: Listener) -> GradeResult:
 
 
 def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener) -> GradeResult:
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -68,6 +69,8 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
         listen(GradeDone(stored.name, mrr=stored.test.all.mrr if stored.test else None, seconds=0.0, reused=True))
         return stored
     storage = stage.work.absolute() / "ray"
+    with storage_failures_named(stage.out):  # Under Ray it would be the death of an actor, at length.
+        storage.mkdir(parents=True, exist_ok=True)
     with Mailbox(listen) as mailbox:
         trainer = TorchTrainer(
             _group_loop,
@@ -82,10 +85,10 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
                 failure_config=FailureConfig(max_failures=plan.max_failures, controller_failure_limit=STARTUP_TRIES),
             ),
         )
-        lost = None
+        lost: Exception | None = None
         try:
             trainer.fit()
-        except TrainingFailedError as error:
+        except (TrainingFailedError, RayError) as error:
             lost = error
         failure = mailbox.failure()
     # Ray's record of this attempt: another one goes on from our own checkpoints.

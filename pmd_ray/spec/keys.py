@@ -32,6 +32,8 @@ def grade_identity(grade: GradeConfig, *, taught: bool) -> dict[str, Any]:
     identity = grade.model_dump(mode="json", exclude={"name", "teacher"})
     loss, optimiser = identity["loss"], identity["optimiser"]
     del optimiser["micro_batch"]
+    if optimiser["steps_per_epoch"] is None:
+        del optimiser["steps_per_epoch"]
     optimiser["schedule_epochs"] = optimiser["schedule_epochs"] or optimiser["epochs"]
     if not loss["ce"]["pre_batch"]:
         del loss["ce"]["pre_batch_weight"]

@@ -16,6 +16,8 @@ class OptimiserConfig(Frozen):
     """Peak learning rate. Source: released scripts: WN18RR 5e-5, FB15k-237 3e-5."""
     epochs: int = Field(default=50, ge=1)
     """Passes over the training queries. Source: PMD, 4.1: WN18RR 50, FB15k-237 6."""
+    steps_per_epoch: int | None = Field(default=None, ge=1)
+    """End an epoch after so many updates, each epoch with other queries; null = when all queries have been seen."""
     schedule_epochs: int | None = Field(default=None, ge=1)
     """Length of the learning-rate schedule where it is to be longer than the training; null = epochs.
     Source: released code (null)."""

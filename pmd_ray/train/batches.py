@@ -88,7 +88,8 @@ class Batches:
         batch = min(grade.optimiser.batch, len(self.queries))
         whole, rest = divmod(len(self.queries), batch)
         self.batch = batch
-        self.steps_per_epoch = whole if grade.optimiser.drop_last or not rest else whole + 1
+        steps = whole if grade.optimiser.drop_last or not rest else whole + 1
+        self.steps_per_epoch = min(steps, grade.optimiser.steps_per_epoch or steps)
         self._order_of: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:

@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on(pmd: Pmd, tmp_path: Path, number: int) -> No
     """Stopped in the second grade, after its first epoch; the same command then does what is left."""
     chain, out = write_chain(tmp_path), tmp_path / "run"
     settings = ("--set", "layers=[1,1]", "--set", "mask_rates=[0.2]", "--set", "controls=false")
-    command = ("distill", chain, *settings, "--set", "grades.1.optimiser.epochs=25", "--out", out)
+    command = ("distill", chain, *settings, "--set", "grades.1.optimiser.epochs=8", "--out", out)
     with signalled(number, lambda: list((out / ".1.training").glob("epoch-*/progress.json"))):
         stopped = pmd(*command)
     assert (stopped.code, stopped.out) == (130, "")
@@ -145,7 +145,7 @@ def test_a_full_disk_stops_cleanly(pmd: Pmd, tmp_path: Path, limit: int) -> None
 @pytest.mark.slow
 def test_torchrun_trains_with_two_processes(tmp_path: Path) -> None:
     write_chain(tmp_path)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     settings = ("--set", "layers=[2,1]", "--set", "mask_rates=[0.2]", "--set", "controls=false")
     done = subprocess.run(
         [*launcher, "-m", "pmd_ray", "distill", "chain.yaml", *settings, "--out", "run", "--json"],

@@ -19,6 +19,7 @@ from pmd_ray.kg.graph import Graph
 from pmd_ray.kg.write import write_graph
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.draft import build_chain
+from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.checkpoint import Progress
@@ -30,6 +31,7 @@ from reference import small
 
 CPU = torch.device("cpu")
 ALONE = Workers(0, 1, CPU)
+ANY = GradeConfig(name="any", layers=1)
 Seconds = float
 PATIENCE: Seconds = 120.0
 """For a process that is to reach a moment, on a busy machine."""
@@ -80,10 +82,18 @@ class Tiny:
         return train_stage(self.stages[place], self.shop, workers=ALONE, **options)
 
 
+@cache
+def _workshop(chain: str) -> Workshop:
+    """Opened once for all chains of a graph and encoder; nobody writes to it."""
+    return open_workshop(ChainConfig.model_validate_json(chain), Places())
+
+
 def tiny(source: Path, out: Path, **settings: Any) -> Tiny:
     """A chain over a written graph that trains into `out`."""
     chain = config(source, **settings)
-    shop = open_workshop(chain, Places())
+    shop = _workshop(
+        ChainConfig(dataset=chain.dataset, encoder=chain.encoder, grades=(ANY,), seed=chain.seed).model_dump_json()
+    )
     return Tiny(chain, shop, stages_of(chain, shop, out, CPU))
 
 
@@ -120,7 +130,8 @@ def _set_trap(moment: Moment, wait: Callable[[], None]) -> None:
     from pmd_ray.train import checkpoint
     from pmd_ray.train import stage as stage_module
 
-    sync, save = checkpoint.sync_tree, stage_module.save_checkpoint
+    names = vars(stage_module)
+    sync, save = checkpoint.sync_tree, names["save_checkpoint"]
 
     def slow_sync(folder: Path) -> None:
         sync(folder)
@@ -134,7 +145,7 @@ def _set_trap(moment: Moment, wait: Callable[[], None]) -> None:
         save(folder, progress, **parts)
 
     checkpoint.sync_tree = slow_sync
-    stage_module.save_checkpoint = slow_save
+    names["save_checkpoint"] = slow_save
 
 
 def _wait_for_the_end(flag: Path) -> None:

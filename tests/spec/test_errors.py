@@ -74,7 +74,10 @@ ONE_MISTAKE = [
     ({"controls": 3}, "controls: must be true or false, got 3"),
     ({"seed": "x"}, "seed: must be a whole number, got 'x'"),
     ({"optimiser.lr": float("nan")}, "optimiser.lr: must be finite, got nan"),
-    ({"preset": "pmd_cod"}, "preset: no preset 'pmd_cod'; there are pmd_code, pmd_paper, pmd_scaled, pmd_warm, simkgc; did you"),
+    (
+        {"preset": "pmd_cod"},
+        "preset: no preset 'pmd_cod'; there are pmd_code, pmd_paper, pmd_scaled, pmd_warm, simkgc; did you",
+    ),
     ({"preset": ["x"]}, "preset: no preset '['x']'; there are"),
     ({"mask.": 1}, "'mask.': a key has an empty part"),
 ]

@@ -1,0 +1,66 @@
+"""Before Ray starts: plans that cannot run are refused, its chatter is off, what the caller has set stays."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pmd_ray.run.cluster import RAY_DEFAULTS, connected, leads, prepare_ray, refuse_too_large
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.errors import UserError
+
+
+def test_a_local_plan_starts_no_ray() -> None:
+    code = (
+        "import sys\nfrom pmd_ray.run.cluster import connected, refuse_too_large\n"
+        "from pmd_ray.run.workers import WorkerPlan\n"
+        "refuse_too_large(WorkerPlan())\n"
+        "with connected(WorkerPlan()): sys.exit('ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_too_many_workers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    refuse_too_large(WorkerPlan(4, 4))
+    refuse_too_large(WorkerPlan(2, 64))
+    with pytest.raises(UserError, match="8 workers need 8 CPU, this machine has 4; ask for at most 4"):
+        refuse_too_large(WorkerPlan(8, 8))
+    monkeypatch.setenv("RAY_ADDRESS", "ray.example:6379")
+    refuse_too_large(WorkerPlan(8, 8))
+
+
+def test_torchrun_and_workers_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    refuse_too_large(WorkerPlan())
+    with pytest.raises(UserError, match="leave --workers out"):
+        refuse_too_large(WorkerPlan(1, 2))
+
+
+def test_one_process_of_torchrun_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert leads()
+    monkeypatch.setenv("RANK", "0")
+    assert leads()
+    monkeypatch.setenv("RANK", "1")
+    assert not leads()
+
+
+def test_what_the_caller_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = logging.getLogger("ray.train")
+    monkeypatch.setattr(train, "level", logging.NOTSET)
+    for name in RAY_DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    prepare_ray()
+    assert train.level == logging.WARNING
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
+    assert os.environ["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
+    train.setLevel(logging.INFO)
+    with connected(WorkerPlan()):
+        assert train.level == logging.INFO

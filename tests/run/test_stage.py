@@ -1,0 +1,82 @@
+"""A stage inside this process: Ray Train's local mode, told epochs, failures in the user's words."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+from reference.tiny import write_chain
+
+from pmd_ray.run.stage import run_stage
+from pmd_ray.run.storage import storage_failure, storage_failures_named
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.chain_file import load_chain
+from pmd_ray.spec.errors import DataError, NotFiniteError, PmdError, SpecError, StorageError, UserError
+from pmd_ray.train.chain_stages import stages_of
+from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted
+from pmd_ray.train.workshop import Places, device_of, open_workshop
+
+
+def test_a_stage_in_this_process_needs_no_ray_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chain = load_chain(str(write_chain(tmp_path)), ["layers=[1]", "mask_rates=[]"])
+    shop = open_workshop(chain, Places())
+    stage = stages_of(chain, shop, tmp_path / "run", device_of("cpu"))[0]
+    heard: list[Event] = []
+    with caplog.at_level(logging.INFO):
+        result = run_stage(stage, Places(), WorkerPlan(), shop=shop, listen=heard.append)
+    import ray
+
+    assert not ray.is_initialized()
+    assert not [record for record in caplog.records if record.name.startswith("ray.train")]
+    assert isinstance(heard[0], GradeStarted)
+    assert isinstance(heard[-1], GradeDone)
+    assert [event.epoch for event in heard if isinstance(event, EpochDone)] == [1, 2]
+    assert not stage.work.exists()
+    heard.clear()
+    assert run_stage(stage, Places(), WorkerPlan(), listen=heard.append) == result
+    assert [type(event) for event in heard] == [GradeDone]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/x"),
+        OSError(errno.EFBIG, "File too large"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 285376 vs 285268"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+    ],
+)
+def test_a_full_disk_is_known_whatever_library_met_it(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="free some space") as caught, storage_failures_named(tmp_path):
+        raise error
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape mismatch"), FileNotFoundError(2, "no such"), KeyError("x"), UserError("rule")]
+)
+def test_other_failures_stay_what_they_are(error: Exception, tmp_path: Path) -> None:
+    assert storage_failure(error) is None
+    with pytest.raises(type(error)) as caught, storage_failures_named(tmp_path):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SpecError("chain", ["one", "two"]),
+        DataError(Path("graph"), ["a.tsv:1: bad"]),
+        NotFiniteError("loss is nan"),
+        StorageError("full"),
+    ],
+)
+def test_errors_travel_from_a_worker_as_themselves(error: PmdError) -> None:
+    arrived = pickle.loads(pickle.dumps(error))
+    assert (type(arrived), str(arrived), arrived.exit_code) == (type(error), str(error), error.exit_code)

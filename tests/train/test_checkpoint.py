@@ -1,0 +1,139 @@
+"""A folder appears whole or not at all, and a disk that refuses is one clear error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from pmd_ray.spec.errors import StorageError
+from pmd_ray.train.checkpoint import storing, whole_folder
+from pmd_ray.train.curves import Curves
+from pmd_ray.train.ranks_file import RankRows, write_ranks
+
+
+def names(folder: Path) -> set[str]:
+    return {place.name for place in folder.iterdir()}
+
+
+def test_a_whole_folder_appears_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "deep" / "grade"
+    with whole_folder(final) as aside:
+        (aside / "in").mkdir()
+        (aside / "in" / "file").write_text("new")
+        assert not final.exists()
+    assert (final / "in" / "file").read_text() == "new"
+    assert names(final.parent) == {"grade"}
+
+
+def test_an_old_folder_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    final = tmp_path / "grade"
+    final.mkdir()
+    (final / "old").touch()
+    with pytest.raises(KeyboardInterrupt), whole_folder(final) as aside:
+        (aside / "new").touch()
+        raise KeyboardInterrupt
+    assert names(tmp_path) == {"grade"} and names(final) == {"old"}
+    with whole_folder(final) as aside:
+        (aside / "new").touch()
+    assert names(tmp_path) == {"grade"} and names(final) == {"new"}
+
+
+def test_what_killed_runs_left_goes(tmp_path: Path) -> None:
+    for left in (".grade.123.aside", ".grade.123.old", ".other.123.aside"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "file").touch()
+    with whole_folder(tmp_path / "grade"):
+        pass
+    assert names(tmp_path) == {"grade", ".other.123.aside"}
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """The kernel refuses longer files of this process, as a full disk would, at the write itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _ranks(aside: Path) -> None:
+    count = 5000
+    luck = np.random.default_rng(0)
+    rows = RankRows(
+        queries=np.zeros((count, 3), dtype=np.int64),
+        ranks=luck.random(count) + 1,
+        scores=luck.random(count, dtype=np.float32),
+        top_ids=np.zeros((count, 1), dtype=np.int32),
+        top_scores=luck.random((count, 1), dtype=np.float32),
+    )
+    write_ranks(aside / "ranks.parquet", rows, entity_ids=["a"], relation_ids=["r"])
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "python": lambda aside: (aside / "text").write_text("x" * 50_000),
+    "torch": lambda aside: torch.save({"x": torch.rand(50_000)}, aside / "x.pt"),
+    "safetensors": lambda aside: save_file({"x": torch.rand(50_000)}, aside / "x.safetensors"),
+    "arrow": _ranks,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_disk_that_refuses(tmp_path: Path, writer: str) -> None:
+    """One message: what, where, the way out; nothing half-written."""
+    final = tmp_path / "grade"
+    with pytest.raises(StorageError) as raised, files_up_to(10_000), whole_folder(final) as aside:
+        WRITERS[writer](aside)
+    message = str(raised.value)
+    assert message.startswith(f"{final} could not be written: ") and "\n" not in message
+    assert "Free some space" in message and "the same command goes on" in message
+    assert os.strerror(errno.EFBIG) in message or "no space left, or the disk failed" in message
+    assert names(tmp_path) == set()
+
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, FULL), FULL),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), FULL),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "no space left"),
+        (RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0"), "no space left"),
+        (StorageError("x could not be written: Disk quota exceeded"), "Disk quota exceeded"),
+    ],
+)
+def test_every_way_to_say_that_the_disk_refuses(tmp_path: Path, error: Exception, said: str) -> None:
+    with pytest.raises(StorageError, match="could not be written") as raised, storing(tmp_path / "file"):
+        raise error
+    assert said in str(raised.value) and str(tmp_path / "file") in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("size mismatch"), SafetensorError("no header"), ValueError("x")])
+def test_other_errors_pass(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)), storing(tmp_path / "file"):
+        raise error
+
+
+def test_curves_that_cannot_be_written(tmp_path: Path) -> None:
+    """torch's SummaryWriter would print a traceback from a thread of its own, and training would go on."""
+    with pytest.raises(StorageError, match=r"events\.out\.tfevents.* could not be written"), files_up_to(1000):
+        curves = Curves(tmp_path / "curves", from_step=0)
+        for step in range(100):
+            curves.validation(step, 0.5)
+    with pytest.raises(StorageError, match="Not a directory"):
+        (tmp_path / "file").touch()
+        Curves(tmp_path / "file" / "curves", from_step=0)

@@ -1,0 +1,100 @@
+"""A teacher that sees clean text is a constant: what is looked up is what it would say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference import tiny_chain
+
+from pmd_ray.train.events import silent
+from pmd_ray.train.stage import _Training
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    tiny_chain.tiny(tiny_chain.written_graph(folder), folder / "run", optimiser__epochs=1).train(0)
+    return folder
+
+
+def training(folder: Path, **settings: Any) -> _Training:
+    chain = tiny_chain.tiny(folder / "tiny", folder / "run", **settings)
+    return _Training(chain.stages[1], chain.shop, tiny_chain.ALONE, silent)
+
+
+SEQUENCE: dict[str, Any] = {"loss__feature__feature": "sequence"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "constant"),
+    [
+        ({}, False),
+        ({"mask_rates": [0.0]}, True),  # a feature loss that looks at masked tokens looks at none
+        ({"mask_rates": [0.0], "loss__feature__when_unmasked": "random"}, False),
+        ({"mask_rates": [0.0], "loss__beta": 0.0, "loss__feature__when_unmasked": "random"}, True),
+        ({"mask__teacher_input": "clean"}, False),  # it is asked for states of tokens that change each step
+        ({"mask__teacher_input": "clean", "loss__beta": 0.0}, True),
+        ({"mask__teacher_input": "clean", **SEQUENCE}, True),
+        ({"mask__teacher_input": "own", "loss__beta": 0.0}, False),
+        ({"mask__for_score": "clean", "loss__beta": 0.0}, True),
+        ({"mask__for_score": "clean", **SEQUENCE}, False),  # the feature loss sees masked text
+        ({"mask_rates": [0.0], "loss__alpha": 0.0, "loss__beta": 0.0}, False),  # nobody asks it anything
+    ],
+)
+def test_which_teachers_are_constant(folder: Path, settings: dict[str, Any], constant: bool) -> None:
+    teacher = training(folder, **settings).teacher
+    assert teacher is not None and teacher.is_constant() is constant
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mask_rates": [0.0]},
+        {"mask_rates": [0.0], "loss__ce__self_negatives": True, "preset": "pmd_code"},
+        {"mask__teacher_input": "clean", "loss__beta": 0.0},
+        {"mask__teacher_input": "clean", **SEQUENCE},
+        {"mask__for_score": "clean", "loss__beta": 0.0},
+    ],
+    ids=["mask 0", "mask 0 with heads", "clean input", "sequence vectors", "clean scores"],
+)
+def test_looked_up_is_what_it_would_say(folder: Path, settings: dict[str, Any]) -> None:
+    """C17: the released code encodes the same clean texts again in every epoch."""
+    live, table = (training(folder, encoder__dropout=0.0, **settings) for _ in range(2))
+    assert table.teacher is not None
+    told: list[tuple[int, int]] = []
+    table.teacher.tabulate(table.batches, tiny_chain.ALONE, lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] == sum(len(found.keys) for found in table.teacher._tables.values())
+    # From here on nobody may run it.
+    table.teacher.model.hr = table.teacher.model.tail = torch.nn.Identity()
+    for number, step in enumerate([0, 1, 2, 0, 1]):
+        one, other = (
+            found.step.run(
+                found.batches.make(number // 3, step), epoch=number // 3, step=step, done=number, detailed=True
+            )
+            for found in (live, table)
+        )
+        assert other.loss == pytest.approx(one.loss, rel=1e-5)
+        assert other.parts == pytest.approx(one.parts, rel=1e-4, abs=1e-9)
+        assert other.gradient == pytest.approx(one.gradient, rel=1e-3)
+
+
+def test_it_is_frozen_and_without_dropout(folder: Path) -> None:
+    """2.5, C17: eval mode, no gradient, no graph; another depth and width than the student's are no obstacle (C11)."""
+    found = training(folder, encoder__dropout=0.5, init__width=16)
+    teacher = found.teacher
+    assert teacher is not None and not any(module.training for module in teacher.model.modules())
+    assert (teacher.model.layers, teacher.model.width) == (3, 32) != (found.model.layers, found.model.width) == (2, 16)
+    before = {name: weight.clone() for name, weight in teacher.model.state_dict().items()}
+    batch = found.batches.make(0, 0)
+    first, again = (teacher.outputs(batch, "masked", with_states=True) for _ in range(2))
+    assert torch.equal(first.hr.pooled_UD, again.hr.pooled_UD) and not first.hr.pooled_UD.requires_grad
+    assert first.tail.tokens_KMD is not None and not first.tail.tokens_KMD.requires_grad
+    for step in range(2):
+        log = found.step.run(found.batches.make(0, step), epoch=0, step=step, done=2 + step, detailed=False)
+        assert log.parts["feature"] > 0 and log.parts["score"] > 0
+    assert all(weight.grad is None and not weight.requires_grad for weight in teacher.model.parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in teacher.model.state_dict().items())
+    assert found.model.training
