@@ -7,6 +7,7 @@ equal name.
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import Any
 
@@ -45,6 +46,11 @@ def run_stage(
 
 
 def _run_locally(stage: Stage, shop: Workshop, listen: Listener) -> GradeResult:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Under torchrun the process group is torchrun's and lives for the whole chain: Ray's local controller would end
+        # it after each grade and could not join it again.
+        with storage_failures_named(stage.out):
+            return train_stage(stage, shop, workers=Workers.current(), listen=listen)
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -117,21 +123,10 @@ def _group_loop(config: dict[str, Any]) -> None:
             shop = open_workshop(stage.chain, config["places"])
             train_stage(stage, shop, workers=Workers.current(), listen=send, after_epoch=_report)
     except PmdError as error:
+        # The exception ends the whole group, so that no other worker waits for this one; the next group sees what was
+        # sent and returns at once.
         send.fail(error)
-        _leave_group(error)
-    except RuntimeError:
-        # A worker that leaves closes the others' connections: theirs is no failure of its own.
-        if not send.has_failed():
-            raise
-
-
-def _leave_group(error: PmdError) -> None:
-    """Close the connections, so that the others do not wait for this worker for ever."""
-    import torch.distributed as dist
-
-    if dist.get_backend() == "nccl":  # Its kernels wait on: only the end of all workers frees them.
-        raise error
-    dist.destroy_process_group()
+        raise
 
 
 def _report(progress: Progress) -> None:

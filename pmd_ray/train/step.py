@@ -115,6 +115,9 @@ class Step:
             hr.backward(_gradients(merged[sight].hr, pieces[sight]["hr"]))
             tail.backward(_gradients(merged[sight].tail, pieces[sight]["tail"]))
         gradient = self._update(done)
+        log_inverse_t = self.model.log_inverse_t.item()
+        if not abs(log_inverse_t) < 700.0:  # exp of more is no number
+            raise NotFiniteError(f"the temperature ran away (log 1/t = {log_inverse_t:g}) at step {done + 1}")
         self._remember(merged[self._student_sight("label")], facts, batch)
         counted = self._counts(batch)
         return StepLog(
@@ -123,7 +126,7 @@ class Step:
             part_gradients=part_gradients,
             gradient=gradient,
             learning_rate=float(self.optimiser.param_groups[0]["lr"]),
-            temperature=math.exp(-self.model.log_inverse_t.item()),
+            temperature=math.exp(-log_inverse_t),
             tokens=counted[0],
             unmasked_texts=counted[1],
             texts=counted[2],
