@@ -287,7 +287,7 @@ def test_fetch_that_cannot_be(pmd: Pmd, served: str, home: Path, name: str, url:
 def test_fetch_to_a_place_that_cannot_be_written(pmd: Pmd, served: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = pmd("data", "fetch", "tiny", "--base-url", served, "--home", tmp_path / "file")
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2, "")
     assert f"error: {tmp_path / 'file'} cannot hold datasets" in done.err
 
 

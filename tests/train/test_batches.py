@@ -178,10 +178,20 @@ def test_equal_texts_share_a_mask_only_per_text() -> None:
     assert len(batch.tail.tokens) == 120
 
 
-def test_no_mask_needs_no_row_per_occurrence() -> None:
+def test_occurrences_stand_apart_even_without_a_mask() -> None:
+    """C8: the released code encodes each occurrence, so each has dropout of its own."""
     batch = a_batch(batch=60, mask__per="occurrence", mask__rate=0.0, text={"neighbours": False})
-    assert len(batch.tail.tokens) < 60
+    assert len(batch.tail.tokens) == len(batch.hr.tokens) == 60
     assert batch.tail.student_ids is batch.tail.tokens.ids
+
+
+def test_an_epoch_may_end_early_with_other_queries_each_time() -> None:
+    grade = a_grade(optimiser__steps_per_epoch=2, optimiser__batch=8)
+    batches = small.batches_of(grade, GRAPH)
+    assert batches.steps_per_epoch == 2
+    epochs = [np.concatenate([batch.queries for _, batch in batches.epoch(epoch)]) for epoch in (0, 1)]
+    assert all(len(queries) == 16 for queries in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
 
 
 def test_epochs_differ_and_repeats_do_not() -> None:
