@@ -72,17 +72,30 @@ def all_texts(graph: Graph) -> list[str]:
 
 
 def check_depths(chain: ChainConfig, depth: int) -> None:
-    """Every grade that starts from the encoder must find its layers there.
+    """Every grade must find the layers that it copies, in the encoder or in its teacher, before anything is trained.
 
     Raises:
         SpecError: naming all that do not.
     """
-    errors = [
-        f"grades.{grade.name}.layers: the encoder '{chain.encoder.name}' has {depth} layers, got {grade.layers}; "
-        f"lower it, as in --set layers=[{depth},...], or choose a deeper encoder"
-        for grade in chain.grades
-        if grade.init.source == "encoder" and grade.layers > depth
-    ]
+    errors = []
+    for place, grade in enumerate(chain.grades):
+        teacher = chain.teacher_of(place)
+        if grade.init.source == "encoder":
+            there, whose = depth, f"the encoder '{chain.encoder.name}'"
+        elif grade.init.source == "teacher" and teacher is not None:
+            there, whose = chain.grades[teacher].layers, f"its teacher '{chain.grades[teacher].name}'"
+        else:
+            continue  # another model by name: known when it is loaded
+        chosen = grade.init.layer_map
+        if grade.layers > there:
+            errors.append(
+                f"grades.{grade.name}.layers: {whose} has {there} layers, got {grade.layers}; "
+                f"lower it, as in --set layers=[{there},...], or choose a deeper encoder"
+            )
+        elif not isinstance(chosen, str) and max(chosen) >= there:
+            errors.append(
+                f"grades.{grade.name}.init.layer_map: {whose} has layers 0 to {there - 1}, got {list(chosen)}"
+            )
     if errors:
         raise SpecError("chain", errors)
 
