@@ -126,9 +126,9 @@ def test_a_failure_of_training_is_not_tried_again(tmp_path: Path) -> None:
 
 def test_an_elastic_group_starts_and_its_errors_arrive_as_themselves(tmp_path: Path) -> None:
     """The error is found in the workers, so they have started."""
-    stage = stage_of(tmp_path, "init.layer_map=[7]")
+    stage = stage_of(tmp_path, "init.width=12")
     elastic = WorkerPlan(1, 2, cpus=1)
-    with pytest.raises(SpecError, match=r"grades\.teacher\.init\.layer_map: layers are 0 to 1") as caught:
+    with pytest.raises(SpecError, match=r"grades\.teacher\.init\.width: must be a multiple of 8") as caught:
         run_stage(stage, places_of(stage), elastic, listen=silent)
     assert len(caught.value.errors) == 1
 
