@@ -56,6 +56,10 @@ class Graph:
             case "test":
                 return self.test
 
+    def texts(self) -> list[str]:
+        """Every text that it holds, and the words that queries add: what a vocabulary from scratch is trained on."""
+        return [*self.entity_names, *self.entity_descriptions, *self.relation_texts, "inverse", ":"]
+
     @cached_property
     def entity_index(self) -> dict[str, int]:
         """Entity id to its number."""

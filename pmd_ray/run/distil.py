@@ -17,12 +17,13 @@ from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_file import dump_chain
+from pmd_ray.spec.chain_stages import device_class
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.results import ChainResult
 from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.estimate import planned
 from pmd_ray.train.events import Listener, silent
-from pmd_ray.train.precision import device_class
 from pmd_ray.train.stage import Stage, stored_result
 from pmd_ray.train.workshop import Places, device_of, open_workshop
 
@@ -71,7 +72,7 @@ def distil(
             dataset_fingerprint=shop.graph.fingerprint,
             encoder=chain.encoder.name,
             seed=chain.seed,
-            device=device_class(chain.grades[0].optimiser, device),
+            device=device_class(chain.grades[0].optimiser, device.type),
             versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             grades=tuple(grades),
         )
@@ -103,13 +104,16 @@ def locked(out: Path) -> Iterator[None]:
 
     Raises:
         UserError: another process holds it.
+        StorageError: the folder cannot be made or written.
     """
     # Under torchrun all workers are one run: the first of them holds the lock.
     if not leads():
         yield
         return
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as handle:
+    with storing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        handle = (out / ".lock").open("w")
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -56,7 +56,7 @@ def open_workshop(chain: ChainConfig, places: Places) -> Workshop:
         SpecError: a grade asks for more layers than the encoder has.
     """
     graph = load_graph(chain.dataset.source, home=places.data_home)
-    source = load_source(chain.encoder, all_texts(graph), seed=chain.seed)
+    source = load_source(chain.encoder, graph.texts(), seed=chain.seed)
     check_depths(chain, source.layers)
     return Workshop(graph, source, open_texts(graph, source.wordpieces, chain.dataset.text, places.cache))
 
@@ -64,11 +64,6 @@ def open_workshop(chain: ChainConfig, places: Places) -> Workshop:
 def open_texts(graph: Graph, wordpieces: WordPieces, text: TextConfig, cache: Path | None) -> Texts:
     """Texts of a graph for a tokenizer, from the cache where they are there."""
     return Texts(graph, open_pieces(graph, wordpieces, cache), wordpieces, text)
-
-
-def all_texts(graph: Graph) -> list[str]:
-    """Every text of a graph: what a vocabulary from scratch is trained on."""
-    return [*graph.entity_names, *graph.entity_descriptions, *graph.relation_texts, "inverse", ":"]
 
 
 def check_depths(chain: ChainConfig, depth: int) -> None:

@@ -268,7 +268,7 @@ def test_a_missing_encoder_offline_names_the_way_out(monkeypatch: pytest.MonkeyP
 
 
 def test_minilm_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pmd_ray.model.source.MINILM_PACKAGE", "no_such_package")
+    monkeypatch.setattr("pmd_ray.model.encoder_files.MINILM_PACKAGE", "no_such_package")
     with pytest.raises(EncoderError, match=r"pip install 'pmd-ray\[minilm\]'"):
         load_source(EncoderConfig(name="minilm"))
 

@@ -1,0 +1,323 @@
+"""Ablation files: YAML in, a study with every chain written out; all errors of a file at once.
+
+A variant's chain is built from drafts in this order: the baseline, the file's `settings`, what `--set` says of them,
+the variant's difference (with what it inherits by `from:`), and one choice of the nuisance settings.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.chain_file import find_chain, parse_override, read_draft
+from pmd_ray.spec.chain_stages import meaning
+from pmd_ray.spec.complaints import RULES
+from pmd_ray.spec.draft import DRAFT_KEYS, build_chain
+from pmd_ray.spec.errors import SpecError, UserError, nearest
+from pmd_ray.spec.presets import Draft
+from pmd_ray.spec.study import BASELINE, ArmConfig, BudgetConfig, CompareConfig, RolesConfig, StudyConfig, VariantConfig
+from pmd_ray.spec.variants import Difference, cells_of, inherited, touched
+
+Part = TypeVar("Part", bound=BaseModel)
+
+SHIPPED = Path(__file__).resolve().parents[1] / "ablations"
+KEYS = {
+    "name": "What tables and folders call the study; by default the file's name.",
+    "about": "What it asks, in a sentence or two.",
+    "baseline": "A shipped chain, a preset, a chain file (from the study file's folder), or settings written here.",
+    "settings": "Settings laid over the baseline, for every variant.",
+    "variants": "Name to dotted differences; `from: OTHER` takes another variant's first.",
+    "factors": "Factor to level to differences: every combination of levels is a variant.",
+    "seeds": "Whole numbers, each once; variants are paired by them.",
+    "roles": "scientific, nuisance and fixed settings.",
+    "compare": "Questions: pairs, metric, grade, alternative, margin.",
+    "budget": "hours, stages: the plan warns where they will not do.",
+}
+"""Keys of an ablation file; anything else given by `--set` is a setting of the baseline."""
+
+
+def shipped_studies() -> list[str]:
+    """Names of the ablation files inside the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def find_study(name: str) -> Path:
+    """The file of that path, or the shipped study of that name (`ablations/NAME.yaml` works for both).
+
+    Raises:
+        UserError: there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    plain = path.stem if path.suffix in ("", ".yaml", ".yml") else name
+    if plain in shipped_studies() and path.parent in (Path(), Path("ablations")):
+        return SHIPPED / f"{plain}.yaml"
+    if path.is_dir():
+        raise UserError(f"'{name}' is a folder; give the ablation file in it")
+    known = ", ".join(shipped_studies())
+    raise UserError(
+        f"no ablation file '{name}'; give a path or a shipped one ({known}){nearest(plain, shipped_studies())}"
+    )
+
+
+def load_study(name: str, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read an ablation file, lay overrides over it, and write every chain out.
+
+    Raises:
+        UserError: there is no such file.
+        SpecError: with all errors at once.
+    """
+    path = find_study(name)
+    given, errors = dict(read_draft(path)), list[str]()
+    for text in overrides:
+        try:
+            _override(given, parse_override(text), errors)
+        except SpecError as error:
+            errors += error.errors
+    reading = _Reading(path, given, errors)
+    study = reading.study()
+    if reading.errors or study is None:
+        raise SpecError(" --set ".join([str(path), *overrides]), dict.fromkeys(reading.errors))
+    return study
+
+
+def _override(given: dict[str, Any], override: Draft, errors: list[str]) -> None:
+    """Lay one `--set` over the file's content."""
+    (key, value), *_ = override.items()
+    head, _, rest = key.partition(".")
+    if head not in KEYS:
+        given.setdefault("--set", {})[key] = value
+        return
+    if not rest:
+        given[head] = value
+        return
+    place: Any = given
+    parts = [head, *rest.split(".", 1)] if head in ("variants", "settings", "factors") else [head, *rest.split(".")]
+    parts = parts if head != "settings" else [head, rest]
+    for part in parts[:-1]:
+        below = place.setdefault(part, {})
+        if not isinstance(below, dict):
+            errors.append(f"--set {key}: '{part}' holds no settings")
+            return
+        place = below
+    place[parts[-1]] = value
+
+
+@dataclass
+class _Reading:
+    """One file while it is read; `errors` grows."""
+
+    path: Path
+    given: dict[str, Any]
+    errors: list[str]
+    drafts: list[Draft] = field(default_factory=list)
+    """What every chain starts from."""
+
+    def study(self) -> StudyConfig | None:
+        self._unknown_keys()
+        seeds = self._seeds()
+        roles = self._part("roles", RolesConfig)
+        budget = self._part("budget", BudgetConfig)
+        self.drafts = self._baseline()
+        differences = self._differences()
+        self._roles_kept(roles, differences)
+        variants = self._variants(differences, roles, seeds[0] if seeds else 0)
+        compare = self._compare([d.name for d in differences])
+        name = self.given.get("name", self.path.stem)
+        if not isinstance(name, str) or not 1 <= len(name) <= 80:
+            self.errors.append(f"name: must be text of 1 to 80 characters, got {name!r}")
+        if self.errors:
+            return None
+        about = " ".join(str(self.given.get("about") or "").split())
+        return StudyConfig(
+            name=name,
+            about=about,
+            seeds=tuple(seeds),
+            variants=tuple(variants),
+            roles=roles,
+            compare=compare,
+            budget=budget,
+        )
+
+    def _unknown_keys(self) -> None:
+        for key in self.given:
+            if key in KEYS or key == "--set":
+                continue
+            hint = nearest(str(key), KEYS)
+            if not hint and str(key).partition(".")[0] in DRAFT_KEYS:
+                hint = "; a setting of the chains goes under settings"
+            self.errors.append(f"{key}: unknown key{hint} (keys: {', '.join(KEYS)})")
+
+    def _seeds(self) -> list[int]:
+        seeds = self.given.get("seeds")
+        if seeds is None or seeds == []:
+            self.errors.append("seeds: missing; give at least one, better three or more, as in seeds: [0, 1, 2]")
+            return []
+        if not isinstance(seeds, list) or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds):
+            self.errors.append(f"seeds: must list whole numbers from 0, as in [0, 1, 2], got {seeds!r}")
+            return []
+        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if twice:
+            self.errors.append(f"seeds: {', '.join(map(str, twice))} given twice; the same seed is the same run")
+        return seeds
+
+    def _part(self, key: str, model: type[Part]) -> Part:
+        given = self.given.get(key)
+        try:
+            return model.model_validate({} if given is None else given)
+        except ValidationError as error:
+            self.errors += said(error, key, model)
+            return model()
+
+    def _baseline(self) -> list[Draft]:
+        given = self.given.get("baseline")
+        drafts: list[Draft] = []
+        if isinstance(given, dict):
+            drafts = [given]
+        elif isinstance(given, str):
+            beside = self.path.parent / given
+            try:
+                found = beside if beside.is_file() else find_chain(given)
+                drafts = [{"preset": given}] if found is None else [read_draft(found)]
+            except SpecError as error:
+                self.errors += [f"baseline: {line}" for line in error.errors]
+            except UserError as error:
+                self.errors.append(f"baseline: {error}")
+        else:
+            self.errors.append("baseline: missing; name a chain (demo), a preset (pmd_code) or a chain file")
+        if self.given.get("settings") is not None:
+            if isinstance(self.given["settings"], dict):
+                drafts.append(self.given["settings"])
+            else:
+                self.errors.append("settings: must map settings to values, as in {optimiser.epochs: 3}")
+        drafts += [{key: value} for key, value in self.given.get("--set", {}).items()]
+        seed = any("seed" in draft for draft in drafts[1:])
+        if seed:
+            self.errors.append("seed: a study has seeds; give them there")
+        return drafts
+
+    def _differences(self) -> list[Difference]:
+        listed = inherited(self.given.get("variants"), self.errors)
+        cells = cells_of(self.given.get("factors"), self.errors)
+        taken = {difference.name for difference in listed}
+        self.errors += [f"factors: '{cell.name}' is also a variant's name" for cell in cells if cell.name in taken]
+        if not listed and not cells and not self.errors:
+            self.errors.append("variants: missing; name at least one, as in variants: {no_mgfd: {loss.beta: 0.0}}")
+        return [Difference(BASELINE), *listed, *cells]
+
+    def _roles_kept(self, roles: RolesConfig, differences: Sequence[Difference]) -> None:
+        for difference in differences:
+            for key in difference.settings:
+                setting = touched(key)
+                where = f"variants.{difference.name}.{key}"
+                if any(_within(setting, role) for role in roles.fixed):
+                    self.errors.append(f"{where}: roles.fixed says that no variant may change it")
+                elif any(_within(setting, role) or _within(role, setting) for role in roles.nuisance):
+                    self.errors.append(f"{where}: roles.nuisance tunes it for every variant alike; leave it out here")
+                elif roles.scientific and not any(_within(setting, role) for role in roles.scientific):
+                    self.errors.append(f"{where}: is not among roles.scientific ({', '.join(roles.scientific)})")
+        for key, values in roles.nuisance.items():
+            if len(values) < 2:
+                self.errors.append(f"roles.nuisance.{key}: give two values or more, got {list(values)!r}")
+
+    def _variants(self, differences: Sequence[Difference], roles: RolesConfig, seed: int) -> list[VariantConfig]:
+        if not self.drafts:
+            return []
+        points = [dict(zip(roles.nuisance, p, strict=True)) for p in itertools.product(*roles.nuisance.values())]
+        variants: list[VariantConfig] = []
+        seen: dict[str, str] = {}
+        for difference in differences:
+            arms = [self._arm(difference, point, seed) for point in points]
+            if not all(arms):
+                if difference.name == BASELINE:  # every variant would repeat its errors
+                    return []
+                continue
+            chains = [arm for arm in arms if arm is not None]
+            if variants and (source := chains[0].chain.dataset.source) != variants[0].arms[0].chain.dataset.source:
+                self.errors.append(
+                    f"variants.{difference.name}.dataset.source: all variants are compared on the same test triples, "
+                    f"got '{source}'; make a study of its own for it"
+                )
+            means = repr([meaning(arm.chain) for arm in chains])
+            alias = seen.setdefault(means, difference.name)
+            if alias != difference.name and not difference.factors:
+                self.errors.append(
+                    f"variants.{difference.name}: means the same as {_called(alias)}: what it sets changes nothing, or "
+                    "is what is set there already; change it or leave it out"
+                )
+            variants.append(
+                VariantConfig(
+                    name=difference.name,
+                    parent=None if difference.name == BASELINE else difference.parent,
+                    difference=difference.settings,
+                    factors=difference.factors,
+                    alias_of=None if alias == difference.name else alias,
+                    arms=tuple(chains),
+                )
+            )
+        return variants
+
+    def _arm(self, difference: Difference, point: dict[str, Any], seed: int) -> ArmConfig | None:
+        where = "" if difference.name == BASELINE else f"variants.{difference.name}: "
+        drafts = [*self.drafts, *difference.drafts, *([point] if point else []), {"seed": seed}]
+        try:
+            chain: ChainConfig = build_chain(drafts, source=str(self.path))
+        except SpecError as error:
+            self.errors += [f"{where}{line}" for line in error.errors]
+            return None
+        return ArmConfig(label=",".join(f"{key}={value}" for key, value in point.items()), chain=chain)
+
+    def _compare(self, names: list[str]) -> tuple[CompareConfig, ...]:
+        given = self.given.get("compare")
+        if given is None:
+            return (CompareConfig(),)
+        if isinstance(given, dict):
+            given = [given]
+        if not isinstance(given, list):
+            self.errors.append(f"compare: must list questions, as in [{{pairs: [[no_mgfd, baseline]]}}], got {given!r}")
+            return ()
+        asked: list[CompareConfig] = []
+        for place, part in enumerate(given):
+            try:
+                question = CompareConfig.model_validate(part)
+            except ValidationError as error:
+                self.errors += said(error, f"compare.{place}", CompareConfig)
+                continue
+            for pair in question.pairs:
+                unknown = [name for name in pair if name not in names]
+                self.errors += [f"compare.{place}.pairs: no variant '{n}'{nearest(n, names)}" for n in unknown]
+                if pair[0] == pair[1]:
+                    self.errors.append(f"compare.{place}.pairs: '{pair[0]}' is compared with itself")
+            asked.append(question)
+        return tuple(asked)
+
+
+def said(error: ValidationError, where: str, model: type[BaseModel]) -> list[str]:
+    """Broken rules of a section in the user's words."""
+    lines = []
+    for found in error.errors(include_url=False):
+        place = ".".join([where, *map(str, found["loc"])])
+        match found["type"]:
+            case "extra_forbidden":
+                what = f"unknown key{nearest(str(found['loc'][-1]), model.model_fields)}"
+            case "value_error":
+                what = found["msg"].removeprefix("Value error, ")
+            case kind:
+                what = f"{RULES.get(kind) or found['msg'].replace('Input should', 'must')}, got {found['input']!r}"
+        lines.append(f"{place}: {what}")
+    return lines
+
+
+def _within(setting: str, role: str) -> bool:
+    return setting == role or setting.startswith(f"{role}.")
+
+
+def _called(name: str) -> str:
+    return "the baseline" if name == BASELINE else f"variant '{name}'"
