@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_ray.cli.opened import opened
 from pmd_ray.cli.options import Cache, Data, Home, Json, Model
 from pmd_ray.cli.output import Cell, print_json, print_table
-from pmd_ray.cli.quiet import quieten
 
 if TYPE_CHECKING:
     from pmd_ray.spec.results import RankingReport
@@ -49,25 +49,17 @@ def evaluate(
     if rerank_hops is not None and not rerank_weight > 0:
         raise UserError(f"--rerank-weight must be above 0, got {rerank_weight}")
     rerank = None if rerank_hops is None else RerankConfig(weight=rerank_weight, hops=rerank_hops)
-    quieten(context)
-    from pmd_ray.cli.progress import progress
-    from pmd_ray.train import use
-    from pmd_ray.train.ranks_file import write_ranks
-    from pmd_ray.train.workshop import Places
+    with opened(context, model, data=data, home=home, bar="texts") as found:
+        from pmd_ray.train import use
 
-    trained = use.load_model(model)
-    graph = use.graph_of(trained, data, Places(data_home=home))
-    with progress() as tell:
+        graph = found.graph
         ranked = use.evaluate(
-            trained,
-            graph,
-            split,
-            evaluation=EvaluationConfig(rerank=rerank),
-            cache=cache,
-            tick=lambda done, total: tell("texts", done, total),
+            found.trained, graph, split, evaluation=EvaluationConfig(rerank=rerank), cache=cache, tick=found.tick
         )
     report = ranked.report(graph)
     if ranks is not None:
+        from pmd_ray.train.ranks_file import write_ranks
+
         write_ranks(ranks, ranked.rows(), entity_ids=graph.entity_ids, relation_ids=graph.relation_ids)
     if json:
         whole = report.model_dump(mode="json", by_alias=True)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from pmd_ray.cli.opened import opened
 from pmd_ray.cli.options import Cache, Data, Home, Json, Model
 from pmd_ray.cli.output import print_json, say
-from pmd_ray.cli.quiet import quieten
 
 
 def register(app: typer.Typer) -> None:
@@ -27,20 +27,16 @@ def export(
     json: Json = False,
 ) -> None:
     """Write two Hugging Face encoders, an entity table as Parquet and a model card."""
-    quieten(context)
-    from pmd_ray.cli.progress import progress
-    from pmd_ray.train import export as exporting
-    from pmd_ray.train import use
-    from pmd_ray.train.workshop import Places
+    with opened(context, model, data=data, home=home, bar="entities") as found:
+        from pmd_ray.train import export as exporting
 
-    trained = use.load_model(model)
-    graph = use.graph_of(trained, data, Places(data_home=home))
-    with progress() as tell:
-        folder = exporting.export(
-            model, trained, graph, out, cache=cache, tick=lambda done, total: tell("entities", done, total)
-        )
+        folder = exporting.export(model, found.trained, found.graph, out, cache=cache, tick=found.tick)
     if json:
         print_json(
-            {"out": str(folder), "entities": graph.num_entities, "files": sorted(f.name for f in folder.iterdir())}
+            {
+                "out": str(folder),
+                "entities": found.graph.num_entities,
+                "files": sorted(f.name for f in folder.iterdir()),
+            }
         )
     say(f"written: {folder}; its README.md shows how to use it in plain transformers", json=json)

@@ -12,7 +12,7 @@ import traceback
 
 from pmd_ray import __version__
 from pmd_ray.cli.output import complain
-from pmd_ray.run.storage import storage_failure
+from pmd_ray.spec.disk import storage_failure
 from pmd_ray.spec.errors import PmdError
 
 FAILED, INTERRUPTED = 1, 130

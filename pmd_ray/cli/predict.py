@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pmd_ray.cli.opened import opened
 from pmd_ray.cli.options import Cache, Data, Home, Json, Model
 from pmd_ray.cli.output import print_json, print_table
-from pmd_ray.cli.quiet import quieten
 
 
 def register(app: typer.Typer) -> None:
@@ -31,17 +31,12 @@ def predict(
     json: Json = False,
 ) -> None:
     """Ask a model (HEAD, RELATION, ?) and show the best answers."""
-    quieten(context)
-    from pmd_ray.cli.progress import progress
-    from pmd_ray.train import use
-    from pmd_ray.train.workshop import Places
+    with opened(context, model, data=data, home=home, bar="entities") as found:
+        from pmd_ray.train import use
 
-    trained = use.load_model(model)
-    graph = use.graph_of(trained, data, Places(data_home=home))
-    with progress() as tell:
         answers = use.predict(
-            trained,
-            graph,
+            found.trained,
+            found.graph,
             head,
             relation,
             top=top,
@@ -49,7 +44,7 @@ def predict(
             text=text,
             only_new=only_new,
             cache=cache,
-            tick=lambda done, total: tell("entities", done, total),
+            tick=found.tick,
         )
     if json:
         print_json(

@@ -69,6 +69,46 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
             ray.shutdown()
 
 
+@contextmanager
+def cluster_for(plan: WorkerPlan, *, cpus: float, gpus: float) -> Iterator[None]:
+    """A Ray that can run a study's stages: the one at RAY_ADDRESS, one that is connected, or a local one.
+
+    Raises:
+        UserError: it can never hold a single stage.
+    """
+    prepare_ray()
+    refuse_too_large(plan)
+    cores = os.cpu_count() or 1
+    if plan.local and cpus > cores and "RAY_ADDRESS" not in os.environ and not _is_connected():
+        raise UserError(f"--cpus: a stage wants {cpus:g} cores, this machine has {cores}; ask for at most {cores}")
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        with _signals_kept():
+            _start()
+    try:
+        if plan.local:
+            _check_stage(gpus=gpus)
+        else:
+            _check_size(plan)
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _check_stage(*, gpus: float) -> None:
+    import ray
+
+    there = ray.cluster_resources()
+    # A cluster that grows on demand starts small: there, Ray waits for it.
+    if gpus > there.get("GPU", 0) and not os.environ.get("RAY_ADDRESS"):
+        raise UserError(
+            f"--gpus: a stage wants {gpus:g} GPU, Ray sees {there.get('GPU', 0):g}; leave --gpus out to train on CPUs"
+        )
+
+
 def refuse_too_large(plan: WorkerPlan) -> None:
     """Refuse a plan that this machine cannot hold, before anything is started or written.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
 
 from pmd_ray.spec.errors import PmdError
-from pmd_ray.train.events import Event, Listener, StepDone
+from pmd_ray.train.events import Event, StepDone
 
 POLL_S = 0.5
 STEPS_EVERY_S = 0.2
@@ -18,13 +19,13 @@ STEPS_EVERY_S = 0.2
 
 class _Letters:
     def __init__(self) -> None:
-        self._letters: list[Event] = []
+        self._letters: list[Any] = []
         self._failure: PmdError | None = None
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Any) -> None:
         self._letters.append(event)
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[Any]:
         letters, self._letters = self._letters, []
         return letters
 
@@ -38,7 +39,7 @@ class _Letters:
 class Mailbox:
     """The reading end: a context that passes events to a listener while it is open."""
 
-    def __init__(self, listen: Listener) -> None:
+    def __init__(self, listen: Callable[[Any], None]) -> None:
         self._listen = listen
         self._actor: Any = ray.remote(num_cpus=0)(_Letters).remote()
         self._closing = threading.Event()
@@ -88,6 +89,10 @@ class Sender:
             if now - self._last_step < STEPS_EVERY_S:
                 return
             self._last_step = now
+        self.put(event)
+
+    def put(self, event: Any) -> None:
+        """Send an event whatever it is."""
         self._actor.put.remote(event)
 
     def fail(self, error: PmdError) -> None:

@@ -28,12 +28,19 @@ STARTUP_TRIES = 5
 
 
 def run_stage(
-    stage: Stage, places: Places, plan: WorkerPlan, *, shop: Workshop | None = None, listen: Listener
+    stage: Stage,
+    places: Places,
+    plan: WorkerPlan,
+    *,
+    shop: Workshop | None = None,
+    listen: Listener,
+    device: str | None = None,
 ) -> GradeResult:
     """Train a stage under Ray Train, or return what is stored.
 
     Args:
         shop: What the caller has opened already; a worker group opens its own.
+        device: `cpu` keeps off a GPU that is there; None takes the best.
 
     Raises:
         PmdError: as `train_stage` does, and StorageError for a full disk.
@@ -41,23 +48,25 @@ def run_stage(
     """
     prepare_ray()
     if plan.local:
-        return _run_locally(stage, shop or open_workshop(stage.chain, places), listen)
+        return _run_locally(stage, shop or open_workshop(stage.chain, places), listen, device)
     return _run_group(stage, places, plan, listen)
 
 
-def _run_locally(stage: Stage, shop: Workshop, listen: Listener) -> GradeResult:
+def _run_locally(stage: Stage, shop: Workshop, listen: Listener, device: str | None) -> GradeResult:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Under torchrun the process group is torchrun's and lives for the whole chain: Ray's local controller would end
         # it after each grade and could not join it again.
         with storage_failures_named(stage.out):
             return train_stage(stage, shop, workers=Workers.current(), listen=listen)
+    import torch
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     def loop() -> GradeResult:
         with storage_failures_named(stage.out):
-            return train_stage(stage, shop, workers=Workers.current(), listen=listen, after_epoch=_report)
+            return train_stage(stage, shop, workers=workers, listen=listen, after_epoch=_report)
 
+    workers = Workers.current(None if device is None else torch.device(device))
     result = TorchTrainer(
         loop, scaling_config=ScalingConfig(num_workers=0), run_config=RunConfig(name=f"stage-{stage.key[:16]}")
     ).fit()
@@ -72,7 +81,7 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
 
     stored = stored_result(stage.out, stage.key)
     if stored is not None:  # A worker group costs 20 s of starts; a stored stage costs none.
-        listen(GradeDone(stored.name, mrr=stored.test.all.mrr if stored.test else None, seconds=0.0, reused=True))
+        listen(GradeDone.of(stored, reused=True))
         return stored
     storage = stage.work.absolute() / "ray"
     with storage_failures_named(stage.out):  # Under Ray it would be the death of an actor, at length.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pmd_ray.spec.errors import SpecError, UserError, nearest
 from pmd_ray.spec.presets import PRESETS, Draft
 
 SHIPPED = Path(__file__).resolve().parents[1] / "chains"
+PRESET_NAMES = ", ".join(PRESETS)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -69,25 +70,25 @@ def find_chain(name: str) -> Path | None:
         UserError: there is neither file, nor shipped chain, nor preset.
     """
     path = Path(name)
-    if _is(path, Path.is_file):
+    if exists_as(path, Path.is_file):
         return path
     if name in shipped_chains():
         return SHIPPED / f"{name}.yaml"
     if name in PRESETS:
         return None
-    if _is(path, Path.is_dir):
+    if exists_as(path, Path.is_dir):
         raise UserError(f"'{name}' is a folder; give the chain file in it")
     legal = [*shipped_chains(), *PRESETS]
     raise UserError(
         f"no chain file '{name}'; give a path, a shipped chain ({', '.join(shipped_chains())}) "
-        f"or a preset ({', '.join(PRESETS)}){nearest(name, legal)}"
+        f"or a preset ({PRESET_NAMES}){nearest(name, legal)}"
     )
 
 
-def _is(path: Path, kind: Any) -> bool:
-    """A name too long for a file is no file."""
+def exists_as(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Whether there is a file (`Path.is_file`) or a folder of that path; a name too long for one is none."""
     try:
-        return bool(kind(path))
+        return kind(path)
     except OSError:
         return False
 
@@ -107,8 +108,12 @@ def parse_override(text: str) -> Draft:
         raise SpecError("--set", [f"'{text}': the value is no YAML: {error}"]) from None
 
 
-def read_draft(path: Path) -> Draft:
+def read_draft(path: Path, *, needs: str | None = None, example: str = "layers: [6, 3]") -> Draft:
     """The mapping of a YAML file.
+
+    Args:
+        needs: What to say of an empty file.
+        example: What to say of one that is no mapping.
 
     Raises:
         SpecError: unreadable, no YAML, or no mapping.
@@ -122,9 +127,9 @@ def read_draft(path: Path) -> Draft:
     except ValueError as error:
         raise SpecError(path, [str(error)]) from None
     if given is None:
-        raise SpecError(path, [f"is empty; a chain file needs layers, or a preset ({', '.join(PRESETS)})"])
+        raise SpecError(path, [f"is empty; {needs or f'a chain file needs layers, or a preset ({PRESET_NAMES})'}"])
     if not isinstance(given, dict):
-        raise SpecError(path, [f"must be a mapping of settings, as in layers: [6, 3], got a {type(given).__name__}"])
+        raise SpecError(path, [f"must be a mapping of settings, as in {example}, got a {type(given).__name__}"])
     return given
 
 

@@ -54,11 +54,12 @@ def _mask_fields_read(grade: GradeConfig, *, taught: bool) -> list[str]:
     # Where heads are encoded, a text shares its encoding, and so its dropout, with a tail that is treated alike.
     shared = {"sequences", "loss_sequences"} if grade.loss.ce.self_negatives else set()
     if grade.mask.rate == 0.0:
-        # A feature loss may look at random positions although nothing is masked.
-        drawn = {"policy", "sequences", "loss_sequences", "positions", "sampling", "count", "min_tokens", "per"}
+        # A feature loss may look at random positions although nothing is masked, or at whole texts.
+        drawn = {"policy", "sequences", "positions", "sampling", "count", "min_tokens", "per"}
+        looked_at = {"loss_sequences"} | (drawn if grade.loss.feature.looks_at_tokens else set())
         # Each occurrence has dropout of its own, whether or not it is masked.
         apart = {"per"} if grade.mask.per == "occurrence" else set()
-        return sorted({"rate"} | shared | apart | (drawn if featured else set()))
+        return sorted({"rate"} | shared | apart | (looked_at if featured else set()))
     unread = {"teacher_input"} if not (scored or featured) else set()
     unread |= set() if scored else {"for_score"}
     unread |= set() if featured else {"loss_sequences"} - shared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -39,6 +39,8 @@ class LabelLossConfig(Frozen):
 class LossOptions(Frozen):
     """Options of a loss between student and teacher; `name` is its file in `model/losses`."""
 
+    looks_at_tokens: ClassVar[bool] = True
+    """Whether a feature loss looks at masked or drawn tokens: how they are drawn then counts at mask rate 0 too."""
     name: str
 
 

@@ -15,14 +15,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pmd_ray.spec.chain import ChainConfig
-from pmd_ray.spec.chain_file import find_chain, parse_override, read_draft
+from pmd_ray.spec.chain_file import exists_as, find_chain, read_draft
 from pmd_ray.spec.chain_stages import meaning
 from pmd_ray.spec.complaints import RULES
 from pmd_ray.spec.draft import DRAFT_KEYS, build_chain
 from pmd_ray.spec.errors import SpecError, UserError, nearest
 from pmd_ray.spec.presets import Draft
 from pmd_ray.spec.study import BASELINE, ArmConfig, BudgetConfig, CompareConfig, RolesConfig, StudyConfig, VariantConfig
-from pmd_ray.spec.variants import Difference, cells_of, inherited, touched
+from pmd_ray.spec.study_overrides import Overrides, lay_over
+from pmd_ray.spec.variants import NAME, Difference, cells_of, inherited, touched
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -54,12 +55,12 @@ def find_study(name: str) -> Path:
         UserError: there is neither.
     """
     path = Path(name)
-    if path.is_file():
+    if exists_as(path, Path.is_file):
         return path
     plain = path.stem if path.suffix in ("", ".yaml", ".yml") else name
     if plain in shipped_studies() and path.parent in (Path(), Path("ablations")):
         return SHIPPED / f"{plain}.yaml"
-    if path.is_dir():
+    if exists_as(path, Path.is_dir):
         raise UserError(f"'{name}' is a folder; give the ablation file in it")
     known = ", ".join(shipped_studies())
     raise UserError(
@@ -75,39 +76,13 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> StudyConfig:
         SpecError: with all errors at once.
     """
     path = find_study(name)
-    given, errors = dict(read_draft(path)), list[str]()
-    for text in overrides:
-        try:
-            _override(given, parse_override(text), errors)
-        except SpecError as error:
-            errors += error.errors
-    reading = _Reading(path, given, errors)
+    needs = "an ablation file needs a baseline, variants and seeds"
+    given, errors = read_draft(path, needs=needs, example="baseline: demo"), list[str]()
+    reading = _Reading(path, given, errors, lay_over(given, overrides, KEYS, errors))
     study = reading.study()
     if reading.errors or study is None:
         raise SpecError(" --set ".join([str(path), *overrides]), dict.fromkeys(reading.errors))
     return study
-
-
-def _override(given: dict[str, Any], override: Draft, errors: list[str]) -> None:
-    """Lay one `--set` over the file's content."""
-    (key, value), *_ = override.items()
-    head, _, rest = key.partition(".")
-    if head not in KEYS:
-        given.setdefault("--set", {})[key] = value
-        return
-    if not rest:
-        given[head] = value
-        return
-    place: Any = given
-    parts = [head, *rest.split(".", 1)] if head in ("variants", "settings", "factors") else [head, *rest.split(".")]
-    parts = parts if head != "settings" else [head, rest]
-    for part in parts[:-1]:
-        below = place.setdefault(part, {})
-        if not isinstance(below, dict):
-            errors.append(f"--set {key}: '{part}' holds no settings")
-            return
-        place = below
-    place[parts[-1]] = value
 
 
 @dataclass
@@ -117,6 +92,7 @@ class _Reading:
     path: Path
     given: dict[str, Any]
     errors: list[str]
+    over: Overrides
     drafts: list[Draft] = field(default_factory=list)
     """What every chain starts from."""
 
@@ -131,8 +107,8 @@ class _Reading:
         variants = self._variants(differences, roles, seeds[0] if seeds else 0)
         compare = self._compare([d.name for d in differences])
         name = self.given.get("name", self.path.stem)
-        if not isinstance(name, str) or not 1 <= len(name) <= 80:
-            self.errors.append(f"name: must be text of 1 to 80 characters, got {name!r}")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            self.errors.append(f"name: must be letters, digits and _ . = , - (it names a folder), got {name!r}")
         if self.errors:
             return None
         about = " ".join(str(self.given.get("about") or "").split())
@@ -148,7 +124,7 @@ class _Reading:
 
     def _unknown_keys(self) -> None:
         for key in self.given:
-            if key in KEYS or key == "--set":
+            if key in KEYS:
                 continue
             hint = nearest(str(key), KEYS)
             if not hint and str(key).partition(".")[0] in DRAFT_KEYS:
@@ -184,7 +160,7 @@ class _Reading:
         elif isinstance(given, str):
             beside = self.path.parent / given
             try:
-                found = beside if beside.is_file() else find_chain(given)
+                found = beside if exists_as(beside, Path.is_file) else find_chain(given)
                 drafts = [{"preset": given}] if found is None else [read_draft(found)]
             except SpecError as error:
                 self.errors += [f"baseline: {line}" for line in error.errors]
@@ -197,14 +173,14 @@ class _Reading:
                 drafts.append(self.given["settings"])
             else:
                 self.errors.append("settings: must map settings to values, as in {optimiser.epochs: 3}")
-        drafts += [{key: value} for key, value in self.given.get("--set", {}).items()]
+        drafts += self.over.settings
         seed = any("seed" in draft for draft in drafts[1:])
         if seed:
             self.errors.append("seed: a study has seeds; give them there")
         return drafts
 
     def _differences(self) -> list[Difference]:
-        listed = inherited(self.given.get("variants"), self.errors)
+        listed = inherited(self.given.get("variants"), self.errors, self.over.variants)
         cells = cells_of(self.given.get("factors"), self.errors)
         taken = {difference.name for difference in listed}
         self.errors += [f"factors: '{cell.name}' is also a variant's name" for cell in cells if cell.name in taken]
@@ -290,13 +266,17 @@ class _Reading:
             except ValidationError as error:
                 self.errors += said(error, f"compare.{place}", CompareConfig)
                 continue
-            for pair in question.pairs:
+            kept = tuple(pair for pair in question.pairs if not self.over.left_out.intersection(pair))
+            if question.pairs and not kept:
+                continue
+            question = question.model_copy(update={"pairs": kept})
+            for pair in kept:
                 unknown = [name for name in pair if name not in names]
                 self.errors += [f"compare.{place}.pairs: no variant '{n}'{nearest(n, names)}" for n in unknown]
                 if pair[0] == pair[1]:
                     self.errors.append(f"compare.{place}.pairs: '{pair[0]}' is compared with itself")
             asked.append(question)
-        return tuple(asked)
+        return tuple(asked) or (CompareConfig(),)
 
 
 def said(error: ValidationError, where: str, model: type[BaseModel]) -> list[str]:

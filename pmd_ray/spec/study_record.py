@@ -66,7 +66,7 @@ class StudyRecord(Frozen):
     """Of each stage on a CPU."""
     dataset: DatasetRecord
     encoders: dict[str, str]
-    """Fingerprint by encoder name (with the seed for `scratch`)."""
+    """Fingerprint by encoder name (with sizes and seed for `scratch`)."""
     created: str
     """UTC, ISO 8601."""
     command: str

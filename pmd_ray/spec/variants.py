@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,12 @@ def touched(key: str) -> str:
     return {"mask_rates": "mask.rate"}.get(".".join(parts), ".".join(parts))
 
 
-def inherited(given: Any, errors: list[str]) -> list[Difference]:
-    """The variants of a file in its order, each with what it inherits."""
+def inherited(given: Any, errors: list[str], over: Mapping[str, Sequence[Draft]] | None = None) -> list[Difference]:
+    """The variants of a file in its order, each with what it inherits.
+
+    Args:
+        over: For each variant, drafts laid over its own difference.
+    """
     if given is None:
         return []
     if not isinstance(given, dict):
@@ -72,17 +76,25 @@ def inherited(given: Any, errors: list[str]) -> list[Difference]:
             errors.append(f"variants.{name}: must map settings to values, as in {{loss.beta: 0.0}}, got {difference!r}")
         else:
             well[name] = difference
-    return [found for name in well if (found := _with_ancestors(name, well, set(map(str, given)), errors))]
+    known, over = set(map(str, given)), over or {}
+    return [found for name in well if (found := _with_ancestors(name, well, known, errors, over=over))]
 
 
 def _with_ancestors(
-    name: str, variants: Mapping[str, dict[str, Any]], known: set[str], errors: list[str]
+    name: str,
+    variants: Mapping[str, dict[str, Any]],
+    known: set[str],
+    errors: list[str],
+    *,
+    over: Mapping[str, Sequence[Draft]],
 ) -> Difference | None:
     path, drafts = [name], list[Draft]()
     while True:
         here = variants[path[-1]]
-        drafts.insert(0, {key: value for key, value in here.items() if key != FROM})
-        above = here.get(FROM, BASELINE)
+        later = over.get(path[-1], ())
+        replaced = {FROM, *(key for draft in later for key in draft)}
+        drafts = [{key: value for key, value in here.items() if key not in replaced}, *later, *drafts]
+        above = str(here.get(FROM, BASELINE))
         if above == BASELINE:
             break
         if above in path:
@@ -91,10 +103,15 @@ def _with_ancestors(
             return None
         if above not in variants:
             if len(path) == 1 and above not in known:
-                errors.append(f"variants.{name}.from: no variant '{above}'{nearest(str(above), [*variants, BASELINE])}")
+                errors.append(f"variants.{name}.from: no variant '{above}'{nearest(above, [*variants, BASELINE])}")
             return None
-        path.append(str(above))
+        path.append(above)
     return Difference(name, path[1] if len(path) > 1 else BASELINE, tuple(draft for draft in drafts if draft))
+
+
+def level_name(level: Any) -> str:
+    """What a factor's level is called; YAML reads on and off as true and false."""
+    return {True: "on", False: "off"}[level] if isinstance(level, bool) else str(level)
 
 
 def cells_of(given: Any, errors: list[str]) -> list[Difference]:
@@ -110,8 +127,7 @@ def cells_of(given: Any, errors: list[str]) -> list[Difference]:
         if not isinstance(levels, dict) or len(levels) < 2:
             errors.append(f"factors.{factor}: must map two levels or more to differences, got {levels!r}")
             continue
-        # YAML reads on and off as true and false: a level may be called so.
-        named = {{True: "on", False: "off"}.get(level, str(level)): part or {} for level, part in levels.items()}
+        named = {level_name(level): {} if part is None else part for level, part in levels.items()}
         wrong = [level for level, part in named.items() if not isinstance(part, dict)]
         errors += [f"factors.{factor}.{level}: must map settings to values, got {named[level]!r}" for level in wrong]
         if not wrong:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pmd_ray.spec.results import GradeResult
+
 
 @dataclass(frozen=True)
 class Event:
@@ -61,12 +63,25 @@ class EpochDone(Event):
 
 
 @dataclass(frozen=True)
+class EpochKept(Event):
+    """An epoch is checkpointed: a killed training goes on after it."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
 class GradeDone(Event):
     """A grade is stored; `reused` if it was there already."""
 
     mrr: float | None
     seconds: float
     reused: bool
+
+    @classmethod
+    def of(cls, result: GradeResult, *, reused: bool) -> GradeDone:
+        """The event of a result; one that was there already costs no seconds."""
+        mrr = result.test.all.mrr if result.test else None
+        return cls(result.name, mrr=mrr, seconds=0.0 if reused else result.seconds, reused=reused)
 
 
 Listener = Callable[[Event], None]

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pmd_ray.model.folder import ModelCard, load_trained, save_model
 from pmd_ray.model.losses import Setting
 from pmd_ray.model.source import Source, load_source
 from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.encoder import EncoderConfig
 from pmd_ray.spec.errors import EncoderError, NotFiniteError
 from pmd_ray.spec.grade import GradeConfig
@@ -38,12 +39,21 @@ from pmd_ray.train.checkpoint import (
     read_progress,
     resume,
     save_checkpoint,
-    storing,
     whole_folder,
 )
 from pmd_ray.train.curves import Curves
 from pmd_ray.train.evaluate import Ranked, rank_split
-from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted, Listener, StepDone, TextsEncoded, silent
+from pmd_ray.train.events import (
+    EpochDone,
+    EpochKept,
+    Event,
+    GradeDone,
+    GradeStarted,
+    Listener,
+    StepDone,
+    TextsEncoded,
+    silent,
+)
 from pmd_ray.train.objective import Objective
 from pmd_ray.train.optimise import Schedule, make_optimiser
 from pmd_ray.train.precision import Autocast, autocast_for
@@ -110,7 +120,7 @@ def train_stage(
     if done is not None:
         workers.wait()
         if workers.leads:
-            listen(GradeDone(done.name, mrr=done.test.all.mrr if done.test else None, seconds=0.0, reused=True))
+            listen(GradeDone.of(done, reused=True))
         return done
     training = _Training(stage, shop, workers, listen if workers.leads else silent)
     try:
@@ -240,6 +250,7 @@ class _Training:
         try:
             for epoch in range(progress.epoch, epochs):
                 self._epoch(epoch, curves)
+                self.listen(EpochKept(self.grade.name, epoch=progress.epoch))
                 after_epoch(progress)
         finally:
             curves.close()
@@ -396,14 +407,7 @@ class _Training:
             control_of=stage.control_of,
         )
         self.workers.lead(lambda: self._publish(result, valid, test))
-        self.listen(
-            GradeDone(
-                self.grade.name,
-                mrr=result.test.all.mrr if result.test else None,
-                seconds=result.seconds,
-                reused=False,
-            )
-        )
+        self.listen(GradeDone.of(result, reused=False))
         return result
 
     def _publish(self, result: GradeResult, valid: Ranked, test: Ranked) -> None:
@@ -451,8 +455,3 @@ def _grade_yaml(stage: Stage) -> str:
     plain: dict[str, Any] = stage.grade.model_dump(mode="json")
     head = {"stage_key": stage.key, "seed": stage.chain.seed, "teacher_grade": stage.teacher_name}
     return yaml.safe_dump({**head, **plain}, sort_keys=False, allow_unicode=True)
-
-
-def with_out(stage: Stage, out: Path) -> Stage:
-    """The same stage stored elsewhere."""
-    return replace(stage, out=out)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +65,32 @@ def test_another_configuration_is_refused_before_anything_is_written(tiny_run: A
 
 
 def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
-    holder = (
-        "import sys, pathlib; from pmd_ray.run.distil import locked\n"
-        "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="another run is at work"), locked(tmp_path):
-            pass
-        process.kill()
-        process.wait()
+    reader, writer = os.pipe()
+    holder = os.fork()
+    if not holder:  # a copy of this process, which leaves by the kernel's door only
+        try:
+            with locked(tmp_path):
+                os.write(writer, b"held")
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    assert os.read(reader, 4) == b"held"
+    with pytest.raises(UserError, match="another run is at work"), locked(tmp_path):
+        pass
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
     with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))  # as a folder under /proc does
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    told = r"run could not be written: No such file or directory; choose a place "
+    with pytest.raises(StorageError, match=told), locked(tmp_path / "run"):
         pass
 
 

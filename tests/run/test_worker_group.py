@@ -20,7 +20,7 @@ from pmd_ray.spec.chain_file import load_chain
 from pmd_ray.spec.errors import NotFiniteError, SpecError, StorageError
 from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted, StepDone, silent
-from pmd_ray.train.stage import Stage, with_out
+from pmd_ray.train.stage import Stage
 from pmd_ray.train.workshop import Places, device_of, open_workshop
 
 pytestmark = pytest.mark.ray
@@ -50,7 +50,7 @@ def test_two_workers_train_what_one_trains(tmp_path: Path) -> None:
     stage = stage_of(tmp_path)
     heard: list[Event] = []
     ours = run_stage(stage, places_of(stage), PAIR, listen=heard.append)
-    alone = run_stage(with_out(stage, tmp_path / "alone" / "teacher"), places_of(stage), WorkerPlan(), listen=silent)
+    alone = run_stage(replace(stage, out=tmp_path / "alone" / "teacher"), places_of(stage), WorkerPlan(), listen=silent)
     assert ours.test is not None
     assert alone.test is not None
     assert ours.test.all.mrr == pytest.approx(alone.test.all.mrr, abs=1e-6)
@@ -120,7 +120,7 @@ def test_a_failure_of_training_is_not_tried_again(tmp_path: Path) -> None:
         run_stage(stage, places_of(stage), PAIR, listen=heard.append)
     assert len([event for event in heard if isinstance(event, GradeStarted)]) == 1
     with pytest.raises(NotFiniteError) as alone:
-        run_stage(with_out(stage, tmp_path / "alone" / "teacher"), places_of(stage), WorkerPlan(), listen=silent)
+        run_stage(replace(stage, out=tmp_path / "alone" / "teacher"), places_of(stage), WorkerPlan(), listen=silent)
     assert str(in_group.value).split("'teacher'")[1][:40] == str(alone.value).split("'teacher'")[1][:40]
 
 
@@ -147,4 +147,4 @@ def test_a_folder_that_cannot_be_made_fails_before_workers_start(tmp_path: Path)
     stage = stage_of(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="a file stands where a folder should"):
-        run_stage(with_out(stage, tmp_path / "file" / "teacher"), places_of(stage), PAIR, listen=silent)
+        run_stage(replace(stage, out=tmp_path / "file" / "teacher"), places_of(stage), PAIR, listen=silent)

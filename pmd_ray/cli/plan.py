@@ -1,0 +1,221 @@
+"""`pmd plan`: what a study will train, what is shared or stored, what it costs and what it can show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pmd_ray.cli.ablate import STORAGE, Cpus, Device, Slots, Storage
+from pmd_ray.cli.distill import Overrides
+from pmd_ray.cli.options import Home, Json
+from pmd_ray.cli.output import Cell, print_json, print_table, say, warn
+
+if TYPE_CHECKING:
+    from pmd_ray.plan.power import QuestionPower
+    from pmd_ray.plan.study_plan import StudyPlan
+    from pmd_ray.spec.study import StudyConfig
+    from pmd_ray.store.store import Store
+
+GB = 1e9
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("plan")(plan)
+
+
+def plan(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An ablation file, or a shipped one's name (quickstart).")
+    ],
+    overrides: Overrides = None,
+    storage: Storage = STORAGE,
+    device: Device = "auto",
+    cpus: Cpus = 1,
+    slots: Slots = None,
+    home: Home = None,
+    dot: Annotated[bool, typer.Option("--dot", help="Print the stage tree as Graphviz text (dot -Tsvg).")] = False,
+    json: Json = False,
+) -> None:
+    """Show what a study will train, what is shared or stored already, what it costs and what it can show."""
+    from pmd_ray.plan.dot import dot as graphviz
+    from pmd_ray.plan.identities import device_named
+    from pmd_ray.spec.errors import UserError
+    from pmd_ray.spec.study_file import load_study
+
+    if dot and json:
+        raise UserError("--dot and --json: one output at a time; leave one of them out")
+    study = load_study(file, overrides or [])
+    made = plan_of(study, store=existing_store(storage), device=device_named(device), cpus=cpus, slots=slots, home=home)
+    if dot:
+        print(graphviz(made))
+    elif json:
+        print_json({"file": file, "storage": storage, **made.json()})
+    else:
+        show_plan(made, storage=storage)
+
+
+def existing_store(storage: str) -> Store | None:
+    """The store at a place; None where there is none yet: nothing is stored there.
+
+    Raises:
+        UserError: something else lies there.
+        StorageError: no answer.
+    """
+    from pmd_ray.spec.errors import UserError
+
+    if "://" not in storage and not Path(storage).expanduser().exists():
+        return None
+    from pmd_ray.store.store import Store
+
+    try:
+        return Store.open(storage, create=False)
+    except UserError as error:
+        if "holds no store" in str(error):
+            return None
+        raise
+
+
+def plan_of(
+    study: StudyConfig,
+    *,
+    store: Store | None,
+    device: str,
+    cpus: int = 1,
+    slots: int | None = None,
+    home: Path | None = None,
+) -> StudyPlan:
+    """Plan a study with what a store knows of it.
+
+    Args:
+        study: Every chain written out.
+        store: None where there is none yet.
+        device: `cpu` or `cuda`.
+        cpus: Cores of each stage.
+        slots: Stages at once; None is as many as this machine holds.
+        home: Where fetched datasets lie.
+    """
+    from pmd_ray.cli.measured import measured_elsewhere, measured_stages
+    from pmd_ray.plan import machine
+    from pmd_ray.plan.identities import identify
+    from pmd_ray.plan.study_plan import make_plan
+    from pmd_ray.plan.tree import build_tree
+    from pmd_ray.plan.workload import workloads
+
+    identities = identify(study, device=device, home=home)
+    tree = build_tree(study.runs(), identities.facts_of)
+    stored, measured = set[str](), []
+    if store is not None and identities.known:
+        stored = store.stored(tree.stages)
+        measured = measured_stages(store, tree.stages, stored)
+        known = {one.key for one in measured}
+        measured += measured_elsewhere(store, identities, workloads(tree, identities), known)
+    holds = machine.gpus(os.environ) if device == "cuda" else machine.cores() // cpus
+    return make_plan(
+        study,
+        identities=identities,
+        tree=tree,
+        stored=stored,
+        measured=measured,
+        slots=slots or max(1, holds),
+        threads=cpus,
+        memory=machine.memory_bytes() if device == "cpu" else None,
+    )
+
+
+def say_plan(made: StudyPlan) -> None:
+    """Say on standard error what is about to be trained, how long it takes, and what to know before."""
+    study, count = made.study, len(made.left)
+    stages = f"{made.tree.distinct} stages ({made.tree.naive} without sharing), {made.stored} stored"
+    say(f"{study.name}: {_runs(made)}: {stages}, {count} to train", json=True)
+    if count:
+        say(_cost(made), json=True)
+    for text in (*made.identities.missing, *made.warnings):
+        warn(text)
+
+
+def show_plan(made: StudyPlan, *, storage: str) -> None:
+    """The whole plan on a terminal; warnings on standard error."""
+    from pmd_ray.plan.draw import ASCII, Glyphs, tree_lines
+
+    study = made.study
+    say(f"{study.name}: {study.about}" if study.about else study.name)
+    say(_dataset(made))
+    left = f"{len(made.left)} to train"
+    stored = f"{made.stored} stored in {storage}" if made.stored else f"nothing stored in {storage}"
+    say(f"{_runs(made)}: {made.tree.naive} stages, {made.tree.distinct} distinct, {stored}, {left}\n")
+    _show_variants(made)
+    say(f"\neach line x {_counted(len(study.seeds), 'seed')}; layers:mask rate, from the teacher on; cost; for whom")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    glyphs = Glyphs() if "utf" in (sys.stdout.encoding or "").lower() else ASCII
+    for line in tree_lines(made, width=width, glyphs=glyphs):
+        say(line)
+    stage, largest = made.largest
+    say(f"\n{_cost(made)}")
+    say(f"memory: up to {largest / GB:.1f} GB for a stage ({stage.grade.layers} layers)")
+    for question in made.power:
+        say(_power(question, several=len(made.power) > 1))
+    for text in (*made.identities.missing, *made.warnings):
+        warn(text)
+
+
+def _show_variants(made: StudyPlan) -> None:
+    rows: list[list[Cell]] = []
+    for variant in made.variants:
+        told = "; ".join(f"{key}: {value}" for key, value in variant.difference.items()) or "-"
+        if variant.alias_of is not None:
+            told = f"as {variant.alias_of}: {told}"
+        rows.append([variant.name, told, variant.stages, variant.new_stages, variant.left])
+    print_table(["variant", "difference", "stages", "new", "to train"], rows)
+
+
+def _runs(made: StudyPlan) -> str:
+    study = made.study
+    arms = len(study.variants[0].arms)
+    variants = sum(variant.alias_of is None for variant in study.variants)
+    parts = [_counted(variants, "variant"), _counted(len(study.seeds), "seed")]
+    return " x ".join(parts + ([_counted(arms, "nuisance choice")] if arms > 1 else []))
+
+
+def _dataset(made: StudyPlan) -> str:
+    sizes, record = made.identities.texts.sizes, made.identities.dataset
+    name = record.name if record else made.identities.source
+    return (
+        f"{name}: {sizes.entities:,} entities, {sizes.relations:,} relations; triples: {sizes.train:,} train, "
+        f"{sizes.valid:,} valid, {sizes.test:,} test; on {'GPUs' if made.unit == 'GPU' else 'CPUs'}"
+    )
+
+
+def _cost(made: StudyPlan) -> str:
+    from pmd_ray.plan.draw import duration
+
+    at_once = f"{_counted(made.slots, 'stage')} at once"
+    saved = f"; {duration(made.naive_hours * 3600)} without sharing and storage" if made.naive_hours else ""
+    spent = f"about {duration(made.hours * 3600)} of {made.unit} time, {duration(made.wall_seconds)} with {at_once}"
+    return f"cost: {spent}{saved}\n  {made.source}"
+
+
+def _power(question: QuestionPower, *, several: bool) -> str:
+    """What a question can show, in a sentence."""
+    where = f"power, '{question.question}'" if several else "power"
+    given = f"{_counted(question.seeds, 'seed')} and {question.triples:,} test triples"
+    if question.margin is not None:
+        found = "-" if question.smallest_margin is None else f"{question.smallest_margin:.3f}"
+        return (
+            f"{where}: {given} show equal variants to be non-inferior from a margin of {found} on ({question.assumed})"
+        )
+    over = f" over {question.comparisons} comparisons" if question.comparisons > 1 else ""
+    if question.difference is not None:
+        text = f"{given} show a difference in {question.metric} of {question.difference:.3f} or more{over}"
+        return f"{where}: {text} with {question.power:.0%} probability ({question.assumed})"
+    hint = "" if question.by_interval is None else f"; the interval alone would from {question.by_interval:.3f} on"
+    return f"{where}: {given} can show no difference in {question.metric}{over}{hint} ({question.assumed})"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

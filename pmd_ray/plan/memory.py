@@ -1,0 +1,36 @@
+"""How much memory a stage takes at its highest: weights, gradients, AdamW's moments, activations, its teacher."""
+
+from __future__ import annotations
+
+from pmd_ray.plan.cost import GROUP_TEXTS
+from pmd_ray.plan.text_counts import TextCounts
+from pmd_ray.plan.workload import Workload
+
+TRAINED_BYTES = 16
+"""Of each weight of the student in fp32: itself, its gradient, two moments of AdamW."""
+FROZEN_BYTES = 4
+SAVED_NUMBERS = 17
+"""That a layer keeps of each token for the backward pass, in widths: 34 bytes in half precision (Korthikanti et al.
+2022, 2205.05198), attention's matrices apart, which are not kept."""
+PROCESS_BYTES = {"cpu": 700e6, "cuda": 1.5e9}
+"""A process with torch and transformers loaded; on a GPU its context."""
+
+
+def peak_memory(work: Workload, texts: TextCounts) -> float:
+    """Bytes, resident on a CPU or on the GPU, estimated."""
+    device, _, precision = work.device.partition("-")
+    number = 2 if precision == "bf16" else 4
+    batch = texts.batch(work.reading)
+    kept = batch.tokens * work.sights
+    if work.recomputes:  # the graph of one group at a time
+        group = min(GROUP_TEXTS, work.micro_batch or GROUP_TEXTS)
+        kept = min(kept, group * batch.tokens / max(batch.texts, 1.0))
+    activations = kept * work.layers * work.width * SAVED_NUMBERS * number
+    # A ranking's vectors: every entity, and a row of scores for each of 1,024 queries.
+    ranked = texts.sizes.entities * (work.width + 1024) * 4
+    return (
+        PROCESS_BYTES[device]
+        + work.weights * TRAINED_BYTES
+        + work.teacher_weights * FROZEN_BYTES
+        + max(activations, ranked)
+    )

@@ -1,0 +1,77 @@
+"""How many operations a second training does: on a CPU from a matrix product timed for a moment, on a GPU assumed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+EFFICIENCY = 0.5
+"""Share of a plain product's rate that a training step reaches (measured 0.5 to 0.65 on two cores)."""
+PRODUCT_S = 0.1
+"""Time spent on the product."""
+GPUS = {
+    "H200": 200e12,
+    "H100": 200e12,
+    "GH200": 200e12,
+    "B200": 350e12,
+    "A100": 110e12,
+    "L40": 70e12,
+    "RTX 4090": 60e12,
+    "A10": 40e12,
+    "RTX 3090": 35e12,
+    "L4": 35e12,
+    "V100": 40e12,
+    "T4": 20e12,
+}
+"""Operations a second in bf16 that training is taken to reach, by what the GPU's name holds: assumptions."""
+UNKNOWN_GPU = 50e12
+FP32_SHARE = 0.25
+"""Of the rate in bf16: no tensor cores."""
+DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Operations of training in a second of one CPU core, or of one GPU in bf16."""
+
+    operations: float
+    source: str
+    """How it is known, in a few words."""
+
+    def of(self, device: str) -> float:
+        """For a device class such as `cuda-fp32`."""
+        return self.operations * (FP32_SHARE if device == "cuda-fp32" else 1.0)
+
+
+def cpu_rate(width: int) -> Rate:
+    """Of a product [256, D] x [D, 4 D], per CPU-second, so that neither threads nor other programs count."""
+    left, right = np.ones((256, width), dtype=np.float32), np.ones((width, 4 * width), dtype=np.float32)
+    left @ right
+    count, begun, wall = 0, time.process_time(), time.perf_counter()
+    while time.perf_counter() - wall < PRODUCT_S or count < 3:
+        left @ right
+        count += 1
+    spent = max(time.process_time() - begun, 1e-6)
+    rate = count * 2 * 256 * width * 4 * width / spent * EFFICIENCY
+    return Rate(rate, f"at {rate / 1e9:.0f} GFLOP/s a core (a product timed here, times {EFFICIENCY})")
+
+
+def gpu_rate(name: str | None) -> Rate:
+    """Assumed from the GPU's name."""
+    words = f" {name} ".upper().replace("-", " ")
+    for part, rate in GPUS.items():
+        if f" {part} " in words:
+            return Rate(rate, f"assuming {rate / 1e12:.0f} TFLOP/s on {name}")
+    return Rate(UNKNOWN_GPU, f"assuming {UNKNOWN_GPU / 1e12:.0f} TFLOP/s, the GPU being unknown")
+
+
+def gpu_name() -> str | None:
+    """The model of the first GPU, as the driver says; None where it does not."""
+    for told in sorted(DRIVER.glob("*/information")):
+        for line in told.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("Model:"):
+                return line.partition(":")[2].strip()
+    return None

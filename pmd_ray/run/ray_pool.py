@@ -1,0 +1,156 @@
+"""Trains stages as Ray tasks, each in one warm worker process; lost processes and nodes come back as outcomes.
+
+A task that trains with a worker group of its own asks for no cores: the group's workers do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+import ray
+
+from pmd_ray.run.cluster import prepare_ray
+from pmd_ray.run.mailbox import Mailbox, Sender
+from pmd_ray.run.stage_call import StudySetting, train_job
+from pmd_ray.run.study_events import StageEvent, StudyListener
+from pmd_ray.run.walk import Ending, StageJob, StageOutcome
+from pmd_ray.spec.attempt import FailureKind
+from pmd_ray.train.events import Event, StepDone
+
+CANCEL_S = 10.0
+"""Given to workers to stop at a whole place."""
+SIZE_EVERY_S = 5.0
+"""Between two looks at how large the cluster is."""
+STEPS_EVERY_S = 0.3
+"""Steps of one stage are told at most this often."""
+
+
+class RayPool:
+    """The workers of one study; a context that stops them at its end.
+
+    Args:
+        setting: What all stages share.
+        cpus: Cores of each stage.
+        gpus: GPUs of each stage; a fraction shares one.
+        slots: Stages at once; None follows the cluster's size. A cluster that grows on demand needs the number, since
+            it sees demand only in what is submitted.
+        listen: Told what happens in the workers.
+    """
+
+    def __init__(
+        self, setting: StudySetting, *, cpus: float, gpus: float, slots: int | None, listen: StudyListener
+    ) -> None:
+        self._setting, self._cpus, self._gpus, self._slots = setting, cpus, gpus, slots
+        self._mailbox = Mailbox(listen)
+        group = not setting.plan.local
+        # A lost process is our walk's to judge, not Ray's to try again.
+        options: dict[str, Any] = {"num_cpus": 0 if group else cpus, "max_retries": 0}
+        if gpus and not group:
+            options["num_gpus"] = gpus
+        self._task = ray.remote(**options)(_train)
+        self._running: dict[Any, str] = {}
+        self._size: tuple[float, int] = (-SIZE_EVERY_S, 1)
+
+    def __enter__(self) -> RayPool:
+        self._mailbox.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cancel()
+        with contextlib.suppress(ray.exceptions.RayError):  # a cluster that is gone has no mailbox to close
+            self._mailbox.__exit__(*error)
+
+    def slots(self) -> int:
+        """Stages that may run at once now."""
+        if self._slots is not None:
+            return self._slots
+        looked, size = self._size
+        if time.monotonic() - looked >= SIZE_EVERY_S:
+            there = ray.cluster_resources()
+            plan = self._setting.plan
+            if plan.local:
+                size = int(there.get("CPU", 0) // self._cpus) if self._cpus else 1
+                if self._gpus:
+                    size = min(size, int(there.get("GPU", 0) / self._gpus))
+            else:
+                asked = plan.resources()
+                size = min(int(there.get(name, 0) // (amount * plan.least)) for name, amount in asked.items())
+            size = max(1, size)
+            self._size = (time.monotonic(), size)
+        return size
+
+    def submit(self, job: StageJob) -> None:
+        """Start a stage."""
+        sender = StageSender(self._mailbox.sender(), job.key)
+        self._running[self._task.remote(job, self._setting, sender)] = job.key
+
+    def wait(self, seconds: float) -> list[StageOutcome]:
+        """What has ended."""
+        if not self._running:
+            time.sleep(seconds)
+            return []
+        ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+        if not ready:
+            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        return [_outcome(self._running.pop(reference), reference) for reference in ready]
+
+    def cancel(self) -> None:
+        """Interrupt what runs; a worker that does not stop in time is ended."""
+        running, self._running = list(self._running), {}
+        with contextlib.suppress(ray.exceptions.RayError):
+            for reference in running:
+                ray.cancel(reference)
+            if running:
+                _, left = ray.wait(running, num_returns=len(running), timeout=CANCEL_S)
+                for reference in left:
+                    ray.cancel(reference, force=True)
+
+
+class StageSender:
+    """Says for each event of which stage it is; travels to the worker."""
+
+    def __init__(self, sender: Sender, key: str) -> None:
+        self._sender, self._key = sender, key
+        self._last_step = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepDone):
+            now = time.monotonic()
+            if now - self._last_step < STEPS_EVERY_S:
+                return
+            self._last_step = now
+        self._sender.put(StageEvent(self._key, event))
+
+
+def _train(job: StageJob, setting: StudySetting, send: StageSender) -> StageOutcome:
+    prepare_ray()
+    return train_job(job, setting, send)
+
+
+def _outcome(key: str, reference: Any) -> StageOutcome:
+    """What a task returned, or what became of its process."""
+    try:
+        outcome: StageOutcome = ray.get(reference)
+        return outcome
+    except ray.exceptions.OutOfMemoryError as error:
+        kind, message = FailureKind.OUT_OF_MEMORY, _first_line(error)
+    except (ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError) as error:
+        kind, message = FailureKind.NODE_LOST, _first_line(error)
+    except ray.exceptions.RayTaskError as error:
+        return StageOutcome(
+            key=key,
+            ending=Ending.FAILED,
+            kind=FailureKind.BUG,
+            message=_first_line(error.cause or error),
+            signature=type(error.cause or error).__name__,
+        )
+    except ray.exceptions.RayError as error:
+        kind, message = FailureKind.NODE_LOST, _first_line(error)
+    return StageOutcome(key=key, ending=Ending.FAILED, kind=kind, message=message)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

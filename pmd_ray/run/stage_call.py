@@ -1,0 +1,275 @@
+"""One stage in a worker process, from lease to artifact: what a Ray task of a study does.
+
+It returns what happened instead of raising: the driver decides what follows. The attempt is written when it starts,
+so that a process that disappears leaves a trace.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pmd_ray.run.stage import run_stage
+from pmd_ray.run.storage import storage_failures_named
+from pmd_ray.run.walk import Ending, StageJob, StageOutcome
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.attempt import AttemptState, FailureKind
+from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.chain_stages import Facts, stages_of_chain
+from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerError
+from pmd_ray.store.artifacts import ArtifactBroken
+from pmd_ray.store.leases import Busy
+from pmd_ray.store.provenance import gather
+from pmd_ray.store.store import AttemptWriter, Store
+from pmd_ray.train.costs import COSTS, Costs, PeakMemory, latency_ms
+from pmd_ray.train.events import EpochKept, Event, GradeStarted, Listener
+from pmd_ray.train.stage import Stage
+from pmd_ray.train.workshop import Places, Workshop, open_workshop
+
+PROVENANCE = "provenance.json"
+CURVES = "tensorboard"
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
+"""What PyTorch's allocators say, on CPUs and GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySetting:
+    """What all stages of a study share."""
+
+    storage: str
+    study: str
+    places: Places
+    device: str
+    """`cpu` or `cuda`."""
+    threads: int | None
+    """Of a stage on a CPU; None leaves PyTorch's choice."""
+    plan: WorkerPlan
+    command: str
+
+
+def train_job(job: StageJob, setting: StudySetting, send: Listener) -> StageOutcome:
+    """Train a stage unless it is stored, or another run trains it."""
+    store = _open_store(setting.storage)
+    if store.has(job.key):
+        return StageOutcome(key=job.key, ending=Ending.STORED)
+    try:
+        with store.lease(job.key):
+            if store.has(job.key):
+                return StageOutcome(key=job.key, ending=Ending.STORED)
+            return _train_leased(job, setting, send, store)
+    except Busy:
+        return StageOutcome(key=job.key, ending=Ending.BUSY)
+    except Exception as error:
+        return _failed(job.key, error, progressed=False)
+
+
+def _train_leased(job: StageJob, setting: StudySetting, send: Listener, store: Store) -> StageOutcome:
+    teacher: Path | None = None
+    if job.teacher_key is not None:
+        try:
+            teacher = store.fetch(job.teacher_key) / "model"
+        except ArtifactBroken as error:
+            return StageOutcome(key=job.key, ending=Ending.BROKEN_TEACHER, message=str(error))
+    store.load_work(job.key)
+    memory = PeakMemory()
+    writer = store.begin(job.key, study=setting.study)
+    log = _AttemptLog(writer, send, keep=lambda: store.save_work(job.key), on_gpu=setting.device == "cuda")
+    try:
+        with storage_failures_named(Path(store.location)):
+            _train(job, setting, store, teacher=teacher, log=log, memory=memory)
+    except (KeyboardInterrupt, SystemExit):
+        log.end(AttemptState.LOST, FailureKind.NODE_LOST)
+        raise
+    except Exception as error:
+        outcome = _failed(job.key, error, progressed=log.kept > 0)
+        log.end(AttemptState.FAILED, outcome.kind, error)
+        return outcome
+    log.end(AttemptState.DONE, peak_memory_bytes=memory.resident())
+    return StageOutcome(key=job.key, ending=Ending.DONE, progressed=log.kept > 0)
+
+
+def _train(
+    job: StageJob, setting: StudySetting, store: Store, *, teacher: Path | None, log: _AttemptLog, memory: PeakMemory
+) -> None:
+    import torch
+
+    if setting.threads is not None:
+        torch.set_num_threads(setting.threads)
+    shop = _open_shop(job, setting)
+    work = store.work(job.key)
+    stage = Stage(
+        chain=job.chain,
+        grade=job.grade,
+        key=job.key,
+        out=work / "artifact",
+        teacher=teacher,
+        teacher_name=job.teacher,
+        curves=work / CURVES,
+        control_of=job.control_of,
+    )
+    result = run_stage(stage, setting.places, setting.plan, shop=shop, listen=log, device=setting.device)
+    _add_costs(stage, shop, setting, memory)
+    provenance = gather(
+        dataset=(shop.graph.name, shop.graph.fingerprint),
+        encoder=(job.chain.encoder.name, shop.source.fingerprint),
+        command=setting.command,
+        threads=torch.get_num_threads(),
+    )
+    (stage.out / PROVENANCE).write_text(provenance.model_dump_json(indent=2), encoding="utf-8")
+    if work.joinpath(CURVES).is_dir():
+        shutil.copytree(work / CURVES, stage.out / CURVES, dirs_exist_ok=True)
+    store.publish(job.key, stage.out, provenance=provenance, seconds=result.seconds, cpu_seconds=result.cpu_seconds)
+    store.clear_work(job.key)
+
+
+def _add_costs(stage: Stage, shop: Workshop, setting: StudySetting, memory: PeakMemory) -> None:
+    import torch
+
+    from pmd_ray.model.folder import load_trained
+    from pmd_ray.spec.chain_stages import device_class
+    from pmd_ray.train.precision import autocast_for
+
+    device = torch.device(setting.device)
+    resident, gpu = memory.resident(), memory.gpu()
+    model = load_trained(stage.out / "model", device=device).model.eval()
+    costs = Costs(
+        latency_ms=latency_ms(model, shop.texts, device, autocast_for(stage.grade.optimiser, device)),
+        peak_memory_bytes=resident,
+        gpu_memory_bytes=gpu,
+        device=device_class(stage.grade.optimiser, device.type),
+        threads=torch.get_num_threads(),
+    )
+    (stage.out / COSTS).write_text(costs.model_dump_json(indent=2), encoding="utf-8")
+
+
+class _AttemptLog:
+    """Passes a training's events on, and keeps count of its epochs in the attempt's record."""
+
+    def __init__(self, writer: AttemptWriter, send: Listener, *, keep: Callable[[], None], on_gpu: bool) -> None:
+        self._writer, self._send, self._keep, self._on_gpu = writer, send, keep, on_gpu
+        self._begun, self._cpu_begun = time.perf_counter(), time.process_time()
+        self.kept = 0
+        """Epochs finished in this attempt."""
+        self._epochs = 0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case GradeStarted():
+                self._epochs = event.epochs
+                first = event.done * event.epochs // event.steps if event.steps else 0
+                self._writer.update(first_epoch=first, epochs_started=int(first < event.epochs))
+            case EpochKept():
+                self.kept += 1
+                self._keep()
+                begun = self.kept + int(event.epoch < self._epochs)
+                self._writer.update(epochs_started=begun, epochs_finished=self.kept)
+            case _:
+                pass
+        self._send(event)
+
+    def end(
+        self,
+        state: AttemptState,
+        kind: FailureKind | None = None,
+        error: BaseException | None = None,
+        *,
+        peak_memory_bytes: int | None = None,
+    ) -> None:
+        """Write how the attempt ended and what it cost."""
+        seconds = time.perf_counter() - self._begun
+        self._writer.end(
+            state,
+            kind,
+            error,
+            seconds=seconds,
+            cpu_seconds=time.process_time() - self._cpu_begun,
+            gpu_seconds=seconds if self._on_gpu else 0.0,
+            peak_memory_bytes=peak_memory_bytes,
+        )
+
+
+def _failed(key: str, error: Exception, *, progressed: bool) -> StageOutcome:
+    return StageOutcome(
+        key=key,
+        ending=Ending.FAILED,
+        kind=failure_kind(error),
+        message=f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000],
+        signature=_signature(error),
+        progressed=progressed,
+    )
+
+
+def failure_kind(error: BaseException) -> FailureKind:
+    """What kind of failure an exception of a training is."""
+    import torch
+
+    match error:
+        case NotFiniteError():
+            return FailureKind.NOT_FINITE
+        case StorageError():
+            return FailureKind.DISK
+        case WorkerError():
+            return FailureKind.NODE_LOST
+        case MemoryError() | torch.OutOfMemoryError():
+            return FailureKind.OUT_OF_MEMORY
+        case RuntimeError() if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            return FailureKind.OUT_OF_MEMORY
+        case TimeoutError():
+            return FailureKind.TIMEOUT
+        case _:
+            return FailureKind.BUG
+
+
+def _signature(error: BaseException) -> str:
+    """The type and the innermost place: equal for the same bug in other stages."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    return f"{type(error).__name__} at {place}"
+
+
+@lru_cache(maxsize=4)
+def _open_store(location: str) -> Store:
+    return Store.open(location)
+
+
+def _open_shop(job: StageJob, setting: StudySetting) -> Workshop:
+    """The graph, encoder and texts of a stage; a warm worker has them already.
+
+    Raises:
+        UserError: the graph or the encoder are no longer what the study was planned with.
+    """
+    chain = job.chain
+    seed = chain.seed if chain.encoder.name == "scratch" else None
+    shop = _SHOPS.get(chain, seed, setting.places)
+    facts = Facts(dataset=shop.graph.fingerprint, encoder=shop.source.fingerprint, device=setting.device)
+    if job.key not in {stage.key for stage in stages_of_chain(chain, facts)}:
+        raise UserError(
+            f"the graph '{chain.dataset.source}' or the encoder '{chain.encoder.name}' on {os.uname().nodename} is not "
+            "what the study was planned with; run it again to plan it anew"
+        )
+    return shop
+
+
+class _Shops:
+    """The workshops opened last in this process."""
+
+    def __init__(self, at_most: int = 2) -> None:
+        self._at_most = at_most
+        self._open: dict[tuple[object, ...], Workshop] = {}
+
+    def get(self, chain: ChainConfig, seed: int | None, places: Places) -> Workshop:
+        wanted = (chain.dataset, chain.encoder, seed, places)
+        if wanted not in self._open:
+            while len(self._open) >= self._at_most:
+                del self._open[next(iter(self._open))]
+            self._open[wanted] = open_workshop(chain, places)
+        return self._open[wanted]
+
+
+_SHOPS = _Shops()

@@ -1,0 +1,176 @@
+"""Runs a study: plans its stages, records it, walks the tree on Ray. The same call goes on where it stopped."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pmd_ray.plan.identities import Device, Identities, identify
+from pmd_ray.plan.tree import StageTree, build_tree
+from pmd_ray.run.distil import locked, write_whole
+from pmd_ray.run.study_events import ArtifactSetAside, StudyListener, unheard
+from pmd_ray.run.walk import Walk, Walked
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.study import StudyConfig
+from pmd_ray.spec.study_changes import changes
+from pmd_ray.spec.study_folder import RECORD, read_record
+from pmd_ray.spec.study_record import StudyRecord
+from pmd_ray.store.store import Store
+from pmd_ray.train.workshop import Places
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """How a study is run; nothing of it changes what is trained."""
+
+    places: Places
+    device: Device
+    cpus: int = 1
+    """Cores, and threads, of each stage."""
+    gpus: float = 0.0
+    """GPUs of each stage; a fraction shares one."""
+    slots: int | None = None
+    """Stages at once; None follows the cluster's size."""
+    plan: WorkerPlan = field(default_factory=WorkerPlan)
+    """Workers of each stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A study with its stages, checked, before anything is written."""
+
+    record: StudyRecord
+    tree: StageTree
+    store: Store
+
+
+def prepare(
+    study: StudyConfig, store: Store, options: StudyOptions, *, file: str, overrides: Sequence[str] = ()
+) -> Prepared:
+    """Find every stage of a study.
+
+    Raises:
+        UserError: the graph is not there; an encoder cannot be loaded.
+        SpecError: a grade asks for layers that its encoder or teacher lacks.
+    """
+    identities = _identified(study, options)
+    if identities.dataset is None:
+        raise UserError("; ".join(identities.missing))
+    tree = build_tree(study.runs(), identities.facts_of)
+    record = StudyRecord(
+        study=study,
+        file=file,
+        overrides=tuple(overrides),
+        storage=store.location,
+        device=options.device,
+        threads=options.cpus,
+        dataset=identities.dataset,
+        encoders=identities.encoders,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["pmd", *sys.argv[1:]]),
+        runs=tree.runs,
+        keys=tuple(tree.stages),
+    )
+    return Prepared(record=record, tree=tree, store=store)
+
+
+def _identified(study: StudyConfig, options: StudyOptions) -> Identities:
+    """The study's fingerprints; an encoder of the Hub is downloaded once where it is not there."""
+    identities = identify(study, device=options.device, home=options.places.data_home)
+    if identities.known or identities.dataset is None:
+        return identities
+    from pmd_ray.model.source import load_source
+
+    for variant in study.variants:
+        for arm in variant.arms:
+            if arm.chain.encoder.name != "scratch":
+                load_source(arm.chain.encoder)
+    return identify(study, device=options.device, home=options.places.data_home)
+
+
+def run_study(
+    prepared: Prepared,
+    out: Path,
+    options: StudyOptions,
+    *,
+    cost: Mapping[str, float] | None = None,
+    listen: StudyListener = unheard,
+) -> Walked:
+    """Train every stage that the store lacks; `out` gets the study's record.
+
+    Args:
+        cost: Estimated seconds of each stage, by which longer chains start first; layers by default.
+
+    Raises:
+        UserError: the folder holds another study, or another run is at work in it.
+        StorageError: the storage refuses; what was finished is whole.
+    """
+    out = out.absolute()
+    record, tree, store = prepared.record, prepared.tree, prepared.store
+    earlier = read_record(out) if (out / RECORD).is_file() else None
+    if earlier is not None:
+        refuse_changed(earlier, record, out)
+    with locked(out):
+        if earlier is None:
+            write_whole(out / RECORD, record.model_dump_json(indent=1))
+        store.register(f"{record.study.name}-{record.study.meaning[:12]}", record.model_dump_json())
+        stored = _whole(store, store.stored(tree.stages), listen)
+        estimated = {key: 1.0 * stage.grade.layers for key, stage in tree.stages.items()} | dict(cost or {})
+        if stored >= tree.stages.keys():  # nothing to train: Ray's start would be all that it costs
+            return Walked(done=stored)
+        from pmd_ray.run.cluster import cluster_for
+        from pmd_ray.run.ray_pool import RayPool
+        from pmd_ray.run.stage_call import StudySetting
+
+        setting = StudySetting(
+            storage=store.location,
+            study=record.study.name,
+            places=options.places,
+            device=options.device,
+            threads=options.cpus if options.device == "cpu" else None,
+            plan=options.plan,
+            command=record.command,
+        )
+        with (
+            cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus),
+            RayPool(setting, cpus=options.cpus, gpus=options.gpus, slots=options.slots, listen=listen) as pool,
+        ):
+            return Walk(tree, store, pool, stored=stored, cost=estimated, listen=listen).run()
+
+
+def _whole(store: Store, stored: set[str], listen: StudyListener) -> set[str]:
+    """Of the stored stages, those whose results can be read; broken ones are set aside and trained again."""
+    whole = set()
+    for key in sorted(stored):
+        problems = store.glance(key)
+        if not problems:
+            whole.add(key)
+            continue
+        reason = "; ".join(problems)
+        store.set_aside(key, reason)
+        listen(ArtifactSetAside(key, reason))
+    return whole
+
+
+def refuse_changed(before: StudyRecord, now: StudyRecord, out: Path) -> None:
+    """A study's folder tells of one study: the numbers in it must mean what its file says.
+
+    Raises:
+        UserError: with the differences.
+    """
+    way = f"choose another folder with --out (what is equal is taken from the storage), or remove {out}"
+    found = changes(before.study, now.study)
+    if found:
+        raise UserError("\n  ".join([f"{out} holds another version of this study:", *found]) + f"\n  {way}")
+    if before.dataset.fingerprint != now.dataset.fingerprint:
+        raise UserError(f"{out} holds this study on another version of the graph '{now.dataset.source}'; {way}")
+    if set(before.keys) != set(now.keys):
+        raise UserError(
+            f"{out} holds this study as it was trained by another encoder, device or version of pmd_ray (stage keys "
+            f"differ); {way}"
+        )
