@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from reference.once import once
 
 # Before any test imports a tokenizer or Hugging Face: no threads after fork, no network.
 # Tiny models on shared cores: threads that wait for each other cost eight times what they save.
@@ -43,13 +45,18 @@ class TinyRun:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """One tiny chain, trained once for all tests; do not write into it."""
+    """One tiny chain, trained once for all tests; do not change it.
+
+    Each process has a copy of its own: a second call of `pmd distill` takes the folder's lock.
+    """
     from reference.tiny import write_chain
 
-    from pmd_ray.run.distil import distil
-    from pmd_ray.spec.chain_file import load_chain
+    def make(folder: Path) -> None:
+        from pmd_ray.run.distil import distil
+        from pmd_ray.spec.chain_file import load_chain
 
-    folder = tmp_path_factory.mktemp("tiny")
-    chain = write_chain(folder)
-    distil(load_chain(str(chain)), folder / "run")
-    return TinyRun(chain=chain, out=folder / "run")
+        distil(load_chain(str(write_chain(folder))), folder / "run")
+
+    folder = once(tmp_path_factory, "tiny", make)
+    out = shutil.copytree(folder / "run", tmp_path_factory.mktemp("tiny") / "run")
+    return TinyRun(chain=folder / "chain.yaml", out=out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,8 +159,8 @@ def show_plan(made: StudyPlan, *, storage: str) -> None:
     stage, largest = made.largest
     say(f"\n{_cost(made)}")
     say(f"memory: up to {largest / GB:.1f} GB for a stage ({stage.grade.layers} layers)")
-    for question in made.power:
-        say(_power(question, several=len(made.power) > 1))
+    say("")
+    _show_power(made.power)
     for text in (*made.identities.missing, *made.warnings):
         warn(text)
 
@@ -200,21 +201,23 @@ def _cost(made: StudyPlan) -> str:
     return f"cost: {spent}{saved}\n  {made.source}"
 
 
-def _power(question: QuestionPower, *, several: bool) -> str:
-    """What a question can show, in a sentence."""
-    where = f"power, '{question.question}'" if several else "power"
-    given = f"{_counted(question.seeds, 'seed')} and {question.triples:,} test triples"
-    if question.margin is not None:
-        found = "-" if question.smallest_margin is None else f"{question.smallest_margin:.3f}"
-        return (
-            f"{where}: {given} show equal variants to be non-inferior from a margin of {found} on ({question.assumed})"
-        )
-    over = f" over {question.comparisons} comparisons" if question.comparisons > 1 else ""
-    if question.difference is not None:
-        text = f"{given} show a difference in {question.metric} of {question.difference:.3f} or more{over}"
-        return f"{where}: {text} with {question.power:.0%} probability ({question.assumed})"
-    hint = "" if question.by_interval is None else f"; the interval alone would from {question.by_interval:.3f} on"
-    return f"{where}: {given} can show no difference in {question.metric}{over}{hint} ({question.assumed})"
+def _show_power(questions: Sequence[QuestionPower]) -> None:
+    """What each question can show, and what that rests on."""
+    first = questions[0]
+    rows: list[list[Cell]] = []
+    for question in questions:
+        if question.margin is None:
+            shown = f"{question.difference:.3f}" if question.difference is not None else "nothing"
+            hint = f"{question.by_interval:.3f}" if question.by_interval is not None else "-"
+        else:
+            found = question.smallest_margin
+            shown, hint = f"margin {question.margin:g}", "nothing" if found is None else f"margin {found:.3f}"
+        rows.append([question.question, question.metric, question.comparisons, shown, hint, question.fewest_seeds])
+    title = f"power: {_counted(first.seeds, 'seed')}, {first.triples:,} test triples, {first.power:.0%} probability"
+    columns = ["question", "metric", "tests", "shows from", "interval alone", "seeds needed"]
+    print_table(columns, rows, title=title)
+    say("  shows from: the smallest true difference that is found; interval alone: at which it leaves out 0")
+    say("  " + "; ".join(dict.fromkeys(f"{question.metric}: {question.assumed}" for question in questions)))
 
 
 def _counted(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pmd_ray.kg.graph import Graph
+from pmd_ray.spec.disk import new_folders, storing
 from pmd_ray.spec.ragged import Ragged
 
 LAYOUT = 1
@@ -88,19 +89,19 @@ def open_pieces(graph: Graph, tokenizer: Tokenizer, cache: Path | None) -> Piece
 
 
 def _write(pieces: Pieces, path: Path) -> None:
-    """Write aside and rename, so that a reader sees a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write aside and rename, so that a reader sees a whole file or none; StorageError where the disk refuses."""
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     schema = pa.schema([("values", pa.list_(pa.int32())), ("offsets", pa.list_(pa.int64()))])
-    try:
-        with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for column in COLUMNS:
-                ragged: Ragged = getattr(pieces, column)
-                arrays = [_one_list(ragged.values, pa.int32()), _one_list(ragged.offsets, pa.int64())]
-                writer.write_batch(pa.record_batch(arrays, schema=schema))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with storing(path), new_folders(path.parent):
+        try:
+            with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for column in COLUMNS:
+                    ragged: Ragged = getattr(pieces, column)
+                    arrays = [_one_list(ragged.values, pa.int32()), _one_list(ragged.offsets, pa.int64())]
+                    writer.write_batch(pa.record_batch(arrays, schema=schema))
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _one_list(values: np.ndarray, kind: pa.DataType) -> pa.Array:

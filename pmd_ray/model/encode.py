@@ -125,18 +125,22 @@ def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States
         output_hidden_states=bool(states.layers),
     )
     last_RLD = _at_least_fp32(out.last_hidden_state)
-    if pooling == "cls":
-        pooled_RD = last_RLD[:, 0]
-    else:
-        weight_RL1 = group.attended.to(last_RLD.dtype)[:, :, None]
-        pooled_RD = (last_RLD * weight_RL1).sum(1) / weight_RL1.sum(1).clamp(min=1.0)
-    tokens = first = None
+    pooled_RD = last_RLD[:, 0] if pooling == "cls" else _mean(last_RLD, group.attended)
+    tokens = first = mean = None
     if states.tokens:
         flat = [out.hidden_states[layer].flatten(0, 1)[group.watched] for layer in states.layers]
         tokens = _at_least_fp32(torch.stack(flat))
     if states.first:
         first = _at_least_fp32(torch.stack([out.hidden_states[layer][:, 0] for layer in states.layers]))
-    return Side(normalize(pooled_RD, dim=-1), tokens, first)
+    if states.mean:
+        mean = torch.stack([_mean(_at_least_fp32(out.hidden_states[at]), group.attended) for at in states.layers])
+    return Side(normalize(pooled_RD, dim=-1), tokens, first, mean)
+
+
+def _mean(states_RLD: Tensor, attended_RL: Tensor) -> Tensor:
+    """[R, D] mean over the tokens that take part."""
+    weight_RL1 = attended_RL.to(states_RLD.dtype)[:, :, None]
+    return (states_RLD * weight_RL1).sum(1) / weight_RL1.sum(1).clamp(min=1.0)
 
 
 def _at_least_fp32(states: Tensor) -> Tensor:
@@ -208,6 +212,8 @@ class TowerPass:
                 pairs.append((side.tokens_KMD, gradients.tokens_KMD[:, group.watched_places]))
             if side.first_KUD is not None and gradients.first_KUD is not None:
                 pairs.append((side.first_KUD, gradients.first_KUD[:, group.rows]))
+            if side.mean_KUD is not None and gradients.mean_KUD is not None:
+                pairs.append((side.mean_KUD, gradients.mean_KUD[:, group.rows]))
             torch.autograd.backward([output for output, _ in pairs], [gradient for _, gradient in pairs])
         self._kept = None
         self._scatter_word_gradient()
@@ -227,19 +233,23 @@ def _joined(packed: Packed, sides: Sequence[Side], word_table: Tensor, states: S
     groups = packed.groups
     if not groups:  # A worker's share of a last, small batch may be empty.
         none = word_table.new_zeros(len(states.layers), 0, word_table.shape[-1])
-        return Side(none.new_zeros(0, none.shape[-1]), none if states.tokens else None, none if states.first else None)
+        asked = (none if wanted else None for wanted in (states.tokens, states.first, states.mean))
+        return Side(none.new_zeros(0, none.shape[-1]), *asked)
     rows = torch.argsort(torch.cat([group.rows for group in groups]))
-    tokens = first = None
+    tokens = first = mean = None
     if sides[0].tokens_KMD is not None:
         places = torch.argsort(torch.cat([group.watched_places for group in groups]))
         tokens = torch.cat([side.tokens_KMD for side in sides if side.tokens_KMD is not None], dim=1)[:, places]
     if sides[0].first_KUD is not None:
         first = torch.cat([side.first_KUD for side in sides if side.first_KUD is not None], dim=1)[:, rows]
-    return Side(torch.cat([side.pooled_UD for side in sides])[rows], tokens, first)
+    if sides[0].mean_KUD is not None:
+        mean = torch.cat([side.mean_KUD for side in sides if side.mean_KUD is not None], dim=1)[:, rows]
+    return Side(torch.cat([side.pooled_UD for side in sides])[rows], tokens, first, mean)
 
 
 def _leaves(side: Side) -> Side:
     def leaf(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor.detach().requires_grad_()
 
-    return Side(side.pooled_UD.detach().requires_grad_(), leaf(side.tokens_KMD), leaf(side.first_KUD))
+    others = (leaf(states) for states in (side.tokens_KMD, side.first_KUD, side.mean_KUD))
+    return Side(side.pooled_UD.detach().requires_grad_(), *others)

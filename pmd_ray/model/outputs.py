@@ -25,6 +25,8 @@ class Side:
     """Last hidden states (or those of K layers) at the watched tokens."""
     first_KUD: Tensor | None = None
     """States of the first token in K layers."""
+    mean_KUD: Tensor | None = None
+    """Means over each text's tokens in K layers."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from pmd_ray.spec.study import BASELINE, CompareConfig, StudyConfig
 
 MEMORY_SHARE = 0.9
 """Of the machine's memory that stages may fill."""
+SURELY = 1.25
+"""How far over a budget an estimate must be to leave no doubt."""
 NAMED_AT_MOST = 4
 
 
@@ -38,8 +40,9 @@ def cautions(
 ) -> tuple[str, ...]:
     """Every warning, a sentence or two each, none twice."""
     found: list[str] = []
+    found += _seeds(questions)
     for compare, power in zip(study.compare, questions, strict=True):
-        found += _seeds(power, len(study.compare))
+        found += _margin(power)
         found += _grades(study, compare, tree)
     found += _merged(study)
     found += _unread(study)
@@ -49,30 +52,39 @@ def cautions(
     return tuple(dict.fromkeys(found))
 
 
-def _seeds(power: QuestionPower, questions: int) -> Iterator[str]:
-    """The floor of the exact test over seeds, and what would help."""
-    where = f"'{power.question}': " if questions > 1 else ""
-    if power.seeds == 1:
-        yield f"{where}1 seed, no test: differences between variants cannot be told from luck; take 2 seeds or more"
+def _seeds(questions: Sequence[QuestionPower]) -> Iterator[str]:
+    """The floor of the exact test over seeds, and what would help; once for each alternative."""
+    if questions[0].seeds == 1:
+        yield "1 seed, no test: differences between variants cannot be told from luck; take 2 seeds or more"
         return
-    if power.margin is not None:
-        if power.smallest_margin is not None and power.smallest_margin > power.margin:
-            yield (
-                f"{where}a margin of {power.margin:g} is narrow: equal variants would be shown to be non-inferior with "
-                f"80 % probability from {power.smallest_margin:.3f} on; take more seeds or a wider margin"
-            )
-        return
-    floor, limit = power.smallest_p or 0.0, 1 - power.level
-    if floor * power.comparisons <= limit + 1e-12:
-        return
-    sided = "a two-sided" if power.alternative == "two-sided" else "a one-sided"
-    text = f"{where}{sided} sign-flip test over {power.seeds} seeds cannot go below p = {floor:.4g}"
-    if power.comparisons > 1:
-        adjusted = min(1.0, floor * power.comparisons)
-        text += f" (p = {adjusted:.3g} adjusted for {power.comparisons} comparisons)"
-    side = ", or name a side beforehand (alternative: greater or less)" if power.alternative == "two-sided" else ""
-    fewer = ", or ask fewer pairs" if power.comparisons > 1 else ""
-    yield f"{text}, so nothing can be shown at {limit:.2g}; take {power.fewest_seeds} seeds{side}{fewer}"
+    for sided in ("two-sided", "one-sided"):
+        asked = [q for q in questions if q.margin is None and (q.alternative == "two-sided") == (sided == "two-sided")]
+        failing = [q for q in asked if (q.smallest_p or 0.0) * q.comparisons > 1 - q.level + 1e-12]
+        if failing:
+            yield _floor(sided, failing, of=len(questions))
+
+
+def _floor(sided: str, failing: Sequence[QuestionPower], *, of: int) -> str:
+    first, most = failing[0], max(failing, key=lambda question: question.comparisons)
+    floor = first.smallest_p or 0.0
+    text = f"a {sided} sign-flip test over {first.seeds} seeds cannot go below p = {floor:.4g}"
+    if most.comparisons > 1:
+        text += f" ({min(1.0, floor * most.comparisons):.3g} adjusted for {most.comparisons} comparisons)"
+    where = f"in {len(failing)} of {of} questions" if of > 1 else "whatever the values"
+    fewest = sorted({question.fewest_seeds for question in failing})
+    ways = [f"take {' to '.join(map(str, {fewest[0]: 0, fewest[-1]: 0}))} seeds"]
+    ways += ["name a side beforehand (alternative: greater or less)"] if sided == "two-sided" else []
+    ways += ["ask fewer pairs"] if most.comparisons > 1 else []
+    return f"{text}: nothing can be shown at {1 - first.level:.2g} {where}; {', or '.join(ways)}"
+
+
+def _margin(power: QuestionPower) -> Iterator[str]:
+    """A margin that these seeds and triples are too few for."""
+    if power.margin is not None and power.smallest_margin is not None and power.smallest_margin > power.margin:
+        yield (
+            f"a margin of {power.margin:g} in {power.metric} is narrow: equal variants are shown to be non-inferior "
+            f"with {power.power:.0%} probability from {power.smallest_margin:.3f} on; take more seeds or a wider one"
+        )
 
 
 def _grades(study: StudyConfig, compare: CompareConfig, tree: StageTree) -> Iterator[str]:
@@ -144,8 +156,9 @@ def _nuisance(study: StudyConfig, tree: StageTree) -> Iterator[str]:
 def _budget(study: StudyConfig, here: Circumstances) -> Iterator[str]:
     budget = study.budget
     if budget.hours is not None and here.hours > budget.hours:
+        verdict = "will not do" if here.hours > SURELY * budget.hours else "may not do"
         yield (
-            f"budget.hours: {budget.hours:g} {here.unit}-hours will not do, about {here.hours:.3g} are needed; "
+            f"budget.hours: {budget.hours:g} {here.unit}-hours {verdict}, about {here.hours:.2g} are needed; "
             "drop seeds or variants, train fewer steps, or raise it"
         )
     if budget.stages is not None and here.stages > budget.stages:

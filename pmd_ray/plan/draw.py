@@ -118,7 +118,7 @@ def _fitted(rows: list[Row], width: int | None) -> list[str]:
     lines: list[str] = []
     for row in rows:
         room = None if width is None else max(WHO_AT_LEAST, width - (before if beside else len(row.under) + 2))
-        first, *more = [row.who] if room is None else textwrap.wrap(row.who, room, break_on_hyphens=False) or [""]
+        first, *more = [row.who] if room is None else _wrapped(row.who, room)
         if beside:
             lines.append(f"{row.tree:<{trees}}  {row.cost:>{costs}}  {first}")
             lines += [f"{row.under:<{before}}{part}" for part in more]
@@ -126,3 +126,14 @@ def _fitted(rows: list[Row], width: int | None) -> list[str]:
             lines.append(f"{row.tree}  {row.cost}")
             lines += [f"{row.under}  {part}" for part in (first, *more)]
     return [line.rstrip() for line in lines]
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Lines of at most `room` characters; names that are longer are broken after an underscore or comma."""
+    words: list[str] = []
+    for word in text.split():
+        while len(word) > room and (cut := max(word.rfind(mark, 0, room) for mark in "_,") + 1):
+            words.append(word[:cut])
+            word = word[cut:]
+        words.append(word)
+    return textwrap.wrap(" ".join(words), room, break_on_hyphens=False) or [""]

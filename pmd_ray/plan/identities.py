@@ -46,7 +46,7 @@ class Identities:
     source: str
     """Of the graph, as the study gives it."""
     sizes: Mapping[str, EncoderSizes]
-    """By `encoder_label`."""
+    """By the encoder's name; those of `scratch` stand in its configuration."""
 
     @property
     def known(self) -> bool:
@@ -61,7 +61,10 @@ class Identities:
 
     def sizes_of(self, chain: ChainConfig) -> EncoderSizes:
         """Sizes of a chain's encoder."""
-        return self.sizes[encoder_label(chain.encoder, chain.seed)]
+        scratch = chain.encoder.scratch
+        if chain.encoder.name == "scratch":
+            return EncoderSizes(scratch.layers, scratch.width, scratch.vocabulary)
+        return self.sizes[chain.encoder.name]
 
 
 def identify(study: StudyConfig, *, device: str, home: Path | None = None) -> Identities:
@@ -87,10 +90,10 @@ def identify(study: StudyConfig, *, device: str, home: Path | None = None) -> Id
         facts = encoder_facts(config, graph.texts if graph else list, seed=seed)
         if facts is not None:
             encoders[label] = facts.fingerprint
-            sizes[label] = EncoderSizes(facts.layers, facts.width, facts.vocabulary, facts.positions)
+            sizes[config.name] = EncoderSizes(facts.layers, facts.width, facts.vocabulary, facts.positions)
             continue
         encoders[label] = digest(STAND_IN + config.name)
-        sizes[label] = encoder_sizes(config.name) or BASE
+        sizes[config.name] = encoder_sizes(config.name) or BASE
         guessed = "" if encoder_sizes(config.name) else "; its sizes are taken to be those of bert-base-uncased"
         missing.append(
             f"encoder '{config.name}' is not on this machine; it is downloaded once, by the first run with a network"

@@ -100,7 +100,9 @@ class StudyPlan:
     def source(self) -> str:
         """Where the costs come from: each source with its number of stages."""
         counted = Counter(self.costs[stage.key].source for stage in self.left or self.tree.stages.values())
-        return "; ".join(f"{source} ({count})" for source, count in counted.most_common())
+        return "; ".join(
+            f"{source}: {count} stage{'' if count == 1 else 's'}" for source, count in counted.most_common()
+        )
 
     def json(self) -> dict[str, Any]:
         """One object of plain values."""

@@ -24,6 +24,7 @@ class Workload:
     dataset: str
     """Fingerprint of the graph."""
     encoder: str
+    """By name: another seed's weights from scratch cost alike."""
     device: str
     """With the precision, as `cpu-fp32`."""
     layers: int
@@ -69,11 +70,11 @@ def workloads(tree: StageTree, identities: Identities) -> dict[str, Workload]:
 
 def workloads_of(record: StudyRecord, identities: Identities) -> dict[str, Workload]:
     """The workloads of an earlier study of the same graph and encoders; empty where it is of others."""
-    sizes = {label: identities.sizes[label] for label in record.encoders.keys() & identities.sizes.keys()}
+    names = {arm.chain.encoder.name for variant in record.study.variants for arm in variant.arms}
     same = identities.dataset is not None and record.dataset.fingerprint == identities.dataset.fingerprint
-    if not same or sizes.keys() != record.encoders.keys():
+    if not same or not names - {"scratch"} <= identities.sizes.keys():
         return {}
-    earlier = replace(identities, device=record.device, encoders=record.encoders, sizes=sizes)
+    earlier = replace(identities, device=record.device, encoders=record.encoders)
     return workloads(build_tree(record.study.runs(), earlier.facts_of), earlier)
 
 
@@ -89,7 +90,7 @@ def _workload(stage: PlannedStage, identities: Identities, teacher: Workload | N
     steps = max(1, whole if optimiser.drop_last or not rest else whole + 1)
     return Workload(
         dataset=facts.dataset,
-        encoder=facts.encoder,
+        encoder=chain.encoder.name,
         device=device_class(optimiser, facts.device),
         layers=grade.layers,
         width=width,

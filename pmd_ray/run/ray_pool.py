@@ -17,12 +17,14 @@ from pmd_ray.run.stage_call import StudySetting, train_job
 from pmd_ray.run.study_events import StageEvent, StudyListener
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
+from pmd_ray.spec.errors import WorkerError
 from pmd_ray.train.events import Event, StepDone
 
 CANCEL_S = 10.0
 """Given to workers to stop at a whole place."""
 SIZE_EVERY_S = 5.0
 """Between two looks at how large the cluster is."""
+HEAD_GONE = "Ray went away (its process on this machine was ended); what was finished is kept, the same command goes on"
 STEPS_EVERY_S = 0.3
 """Steps of one stage are told at most this often."""
 
@@ -130,10 +132,17 @@ def _train(job: StageJob, setting: StudySetting, send: StageSender) -> StageOutc
 
 
 def _outcome(key: str, reference: Any) -> StageOutcome:
-    """What a task returned, or what became of its process."""
+    """What a task returned, or what became of its process.
+
+    Raises:
+        WorkerError: Ray itself is gone.
+    """
     try:
         outcome: StageOutcome = ray.get(reference)
         return outcome
+    except ray.exceptions.LocalRayletDiedError:
+        # Nothing can be started any more, here or elsewhere: it is not this stage that is lost.
+        raise WorkerError(HEAD_GONE) from None
     except ray.exceptions.OutOfMemoryError as error:
         kind, message = FailureKind.OUT_OF_MEMORY, _first_line(error)
     except (ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError) as error:

@@ -101,7 +101,7 @@ def new_folders(folder: Path) -> Iterator[None]:
 
 def _refused_write(error: BaseException) -> Refusal | None:
     if isinstance(error, StorageError):  # an inner `storing` that knows the place less well
-        return _refused_write(error.__cause__) if error.__cause__ else Refusal(str(error), UNUSUAL)
+        return _refused_write(error.__cause__) if error.__cause__ else Refusal(str(error), ELSEWHERE)
     found = refusal(error)
     if found is not None or isinstance(error, PmdError):
         return found

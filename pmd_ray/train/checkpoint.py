@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.spec.errors import StorageError
+from pmd_ray.spec.disk import storing
 from pmd_ray.train.step import EarlierTails
 
 
@@ -86,28 +85,24 @@ def resume(
     """Load the last whole checkpoint of that stage key into the given objects; None where there is none."""
     from safetensors.torch import load_file
 
-    for place in reversed(_checkpoints(folder)):
-        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
-        if progress.key != key:
-            continue
-        load_tensors(model, load_file(place / "model.safetensors", device=str(device)))
-        rest: dict[str, Any] = torch.load(place / "optimiser.pt", map_location=device, weights_only=True)
-        objective.load_state_dict(rest["objective"])
-        peaks = [group["peak"] for group in optimiser.param_groups]
-        optimiser.load_state_dict(rest["optimiser"])
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["peak"] = peak
-        return progress, EarlierTails(rest["earlier"]["vectors"], rest["earlier"]["entities"])
-    return None
+    found = _last_checkpoint(folder, key)
+    if found is None:
+        return None
+    place, progress = found
+    load_tensors(model, load_file(place / "model.safetensors", device=str(device)))
+    rest: dict[str, Any] = torch.load(place / "optimiser.pt", map_location=device, weights_only=True)
+    objective.load_state_dict(rest["objective"])
+    peaks = [group["peak"] for group in optimiser.param_groups]
+    optimiser.load_state_dict(rest["optimiser"])
+    for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+        group["peak"] = peak
+    return progress, EarlierTails(rest["earlier"]["vectors"], rest["earlier"]["entities"])
 
 
 def read_progress(folder: Path, key: str) -> Progress | None:
     """How far a stage of that key has come; None where it has no checkpoint."""
-    for place in reversed(_checkpoints(folder)):
-        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
-        if progress.key == key:
-            return progress
-    return None
+    found = _last_checkpoint(folder, key)
+    return None if found is None else found[1]
 
 
 def model_tensors(model: BiEncoder) -> dict[str, torch.Tensor]:
@@ -125,6 +120,15 @@ def load_tensors(model: BiEncoder, tensors: dict[str, torch.Tensor]) -> None:
     for role, tower in model.towers.items():
         named = {name[len(role) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{role}.")}
         tower.load_state_dict(named)
+
+
+def _last_checkpoint(folder: Path, key: str) -> tuple[Path, Progress] | None:
+    """The last whole checkpoint of that stage key; None where there is none."""
+    for place in reversed(_checkpoints(folder)):
+        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
+        if progress.key == key:
+            return place, progress
+    return None
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -166,41 +170,3 @@ def sync_tree(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@contextmanager
-def storing(where: Path) -> Iterator[None]:
-    """Turn a disk that refuses into one StorageError, whoever was writing: Python, torch, safetensors or Arrow.
-
-    Raises:
-        StorageError: what, where, and the way out.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError, StorageError) as error:
-        reason = _refusal(error)
-        if reason is None:
-            raise
-        raise StorageError(
-            f"{where} could not be written: {reason}. Free some space, or write where you may and there is room; "
-            "what was finished before is whole, and the same command goes on from it"
-        ) from error
-
-
-def _refusal(error: BaseException) -> str | None:
-    """Why the disk refused, or None where an error is about something else."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, StorageError):
-        return _refusal(error.__cause__) if error.__cause__ else str(error)
-    text = " ".join(str(error).split())
-    # safetensors writes through Rust: "I/O error: No space left on device (os error 28)".
-    numbered = re.search(r"\(os error (\d+)\)", text)
-    if numbered:
-        return os.strerror(int(numbered[1]))
-    # torch.save forgets the reason: "PytorchStreamWriter failed writing file", "unexpected pos 64 vs 0".
-    if isinstance(error, RuntimeError) and re.search(r"PytorchStreamWriter|inline_container|unexpected pos", text):
-        return f"no space left, or the disk failed ({text[:120]})"
-    return None

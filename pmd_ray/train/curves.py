@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pmd_ray.train.checkpoint import storing
+from pmd_ray.spec.disk import storing
 from pmd_ray.train.step import StepLog
 
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import torch
 
+from pmd_ray.model.losses import Setting
 from pmd_ray.spec.ragged import TokenRows
 from pmd_ray.train.batches import Batches, MaskWords
 from pmd_ray.train.checkpoint import Progress, read_progress
 from pmd_ray.train.events import ChainPlanned
+from pmd_ray.train.objective import states_asked
 from pmd_ray.train.stage import Stage, stored_result
+from pmd_ray.train.teacher import is_constant
 from pmd_ray.train.workshop import Workshop
 
 EFFICIENCY = 0.5
@@ -64,13 +67,22 @@ def _stage_seconds(stage: Stage, shop: Workshop, teacher_layers: int, rate: floa
     student = steps * tokens * grade.layers * layer * 3 * sights
     if grade.optimiser.micro_batch is not None:
         student *= 4 / 3
-    constant = mask.rate == 0.0 or mask.teacher_input == "clean"
-    taught = len(batches.queries) * tokens / batches.batch if constant else steps * tokens
+    once = encoded_once(stage, shop, teacher_layers=teacher_layers)
+    taught = len(batches.queries) * tokens / batches.batch if once else steps * tokens
     ranked = graph.num_entities + 2 * (len(graph.valid) * (grade.optimiser.epochs - epochs_done) + len(graph.test))
     validated = ranked * tokens / (2 * batches.batch) * grade.layers * layer
     weights = 2 * (grade.layers * layer / 2 + pieces.size * width)
     operations = student + taught * teacher_layers * layer + validated
     return float(operations / rate + steps * weights * WEIGHT_S + STAGE_S)
+
+
+def encoded_once(stage: Stage, shop: Workshop, *, teacher_layers: int) -> bool:
+    """Whether a stage's teacher encodes each text once, not in every epoch; one that is asked nothing does no more."""
+    grade, width = stage.grade, shop.source.width
+    if not (grade.loss.alpha > 0 or grade.loss.beta > 0):
+        return True
+    setting = Setting(grade.layers, teacher_layers, width, width, grade.mask.loss_sequences)
+    return is_constant(grade, states_asked(grade, setting)[1])
 
 
 def _tokens(rows: TokenRows) -> int:

@@ -36,9 +36,8 @@ class Objective(nn.Module):
         self.student_states = self.teacher_states = States()
         self.feature: nn.Module | None = None
         if setting is not None and self.has_feature:
-            part = plugins.load("loss", loss.feature.name)
-            self.student_states, self.teacher_states = part.needs(loss.feature, setting)
-            self.feature = part.make(loss.feature, setting)
+            self.student_states, self.teacher_states = states_asked(grade, setting)
+            self.feature = plugins.load("loss", loss.feature.name).make(loss.feature, setting)
         if setting is not None and self.has_score:
             self.score = plugins.load("loss", loss.score.name).make(loss.score, setting)
         parts = 1 + self.has_score + self.has_feature
@@ -99,6 +98,14 @@ class Objective(nn.Module):
             margin=self.config.ce.margin,
             earlier_weight=self.config.ce.pre_batch_weight,
         )
+
+
+def states_asked(grade: GradeConfig, setting: Setting) -> tuple[States, States]:
+    """Hidden states that a grade's losses ask of the student and of the teacher."""
+    if not grade.loss.beta > 0:
+        return States(), States()
+    asked: tuple[States, States] = plugins.load("loss", grade.loss.feature.name).needs(grade.loss.feature, setting)
+    return asked
 
 
 def scores_of(outputs: Outputs, facts: Facts, *, inverse_t: Tensor, margin: float, earlier_weight: float) -> Scores:

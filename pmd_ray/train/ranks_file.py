@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pmd_ray.spec.errors import StorageError, UserError
+from pmd_ray.spec.disk import storing
+from pmd_ray.spec.errors import UserError
 
 FORMAT = b"pmd ranks 1"
 """Raised when the columns change their meaning."""
@@ -117,14 +118,13 @@ def read_ranks_table(path: Path) -> pa.Table:
 
 def _write(path: Path, table: pa.Table) -> None:
     aside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, aside, compression="zstd")
-        aside.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with storing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, aside, compression="zstd")
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _index(words: Sequence[str]) -> dict[str, int]:

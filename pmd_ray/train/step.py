@@ -293,7 +293,7 @@ class Step:
             leaf
             for outputs in merged.values()
             for side in (outputs.hr, outputs.tail)
-            for leaf in (side.pooled_UD, side.tokens_KMD, side.first_KUD)
+            for leaf in (side.pooled_UD, side.tokens_KMD, side.first_KUD, side.mean_KUD)
             if leaf is not None
         ]
         norms = {}
@@ -334,7 +334,8 @@ def _gathered_side(side: Side, workers: Workers, *, leaf: bool) -> Side:
         return gathered.requires_grad_() if leaf else gathered
 
     pooled = workers.gather(side.pooled_UD)
-    return Side(pooled.requires_grad_() if leaf else pooled, of(side.tokens_KMD, 1), of(side.first_KUD, 1))
+    others = (of(states, 1) for states in (side.tokens_KMD, side.first_KUD, side.mean_KUD))
+    return Side(pooled.requires_grad_() if leaf else pooled, *others)
 
 
 def _gradients(side: Side, mine: tuple[slice, slice]) -> Side:
@@ -344,7 +345,8 @@ def _gradients(side: Side, mine: tuple[slice, slice]) -> Side:
         return None if tensor is None else _gradient(tensor)[:, part]
 
     rows, tokens = mine
-    return Side(_gradient(side.pooled_UD)[rows], of(side.tokens_KMD, tokens), of(side.first_KUD, rows))
+    whole = (of(states, rows) for states in (side.first_KUD, side.mean_KUD))
+    return Side(_gradient(side.pooled_UD)[rows], of(side.tokens_KMD, tokens), *whole)
 
 
 def _gradient(tensor: Tensor) -> Tensor:

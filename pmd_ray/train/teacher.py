@@ -25,6 +25,38 @@ from pmd_ray.train.precision import Autocast
 from pmd_ray.train.workers import Workers
 
 Sight = Literal["masked", "clean"]
+View = Literal["score", "feature"]
+
+
+def is_constant(grade: GradeConfig, states: States) -> bool:
+    """Whether all that a grade asks of its teacher are vectors of clean texts: they are encoded once.
+
+    Args:
+        states: Hidden states that its losses ask of the teacher.
+    """
+    views = _views(grade)
+    return bool(views) and not _asks_states(grade, states) and all(_sight(grade, view) == "clean" for view in views)
+
+
+def _views(grade: GradeConfig) -> list[View]:
+    """The losses that ask the teacher."""
+    weights: dict[View, float] = {"score": grade.loss.alpha, "feature": grade.loss.beta}
+    return [view for view, weight in weights.items() if weight > 0]
+
+
+def _sight(grade: GradeConfig, view: View) -> Sight:
+    mask = grade.mask
+    clean = mask.rate == 0.0 or mask.teacher_input == "clean" or (view == "score" and mask.for_score == "clean")
+    return "clean" if clean else "masked"
+
+
+def _asks_states(grade: GradeConfig, states: States) -> bool:
+    """At mask rate 0 a feature loss that looks at masked tokens only looks at none.
+
+    The last student of the paper's chain needs no teacher but the table.
+    """
+    nowhere = grade.mask.rate == 0.0 and getattr(grade.loss.feature, "when_unmasked", "nowhere") == "nowhere"
+    return bool(states.layers) and grade.loss.beta > 0 and (states.first or states.mean or not nowhere)
 
 
 @dataclass(frozen=True)
@@ -52,23 +84,15 @@ class Teacher:
         self._device = device
         self._autocast = autocast
         self._tables: dict[str, TextTable] = {}
-        # At mask rate 0 a feature loss that looks at masked tokens only looks at none: the last student of the paper's
-        # chain needs no teacher but the table.
-        nowhere = grade.mask.rate == 0.0 and getattr(grade.loss.feature, "when_unmasked", "nowhere") == "nowhere"
-        self._asks_states = bool(states.layers) and grade.loss.beta > 0 and (states.first or not nowhere)
+        self._asks_states = _asks_states(grade, states)
 
-    def sight(self, view: Literal["score", "feature"]) -> Sight:
+    def sight(self, view: View) -> Sight:
         """Whether the teacher sees masked or clean text for a loss."""
-        mask = self._grade.mask
-        clean = mask.rate == 0.0 or mask.teacher_input == "clean" or (view == "score" and mask.for_score == "clean")
-        return "clean" if clean else "masked"
+        return _sight(self._grade, view)
 
     def is_constant(self) -> bool:
         """Whether all that is asked of it are vectors of clean texts."""
-        loss = self._grade.loss
-        wanted: list[Literal["score", "feature"]] = ["score"] if loss.alpha > 0 else []
-        wanted += ["feature"] if loss.beta > 0 else []
-        return bool(wanted) and not self._asks_states and all(self.sight(view) == "clean" for view in wanted)
+        return is_constant(self._grade, self._states)
 
     def tabulate(self, batches: Batches, workers: Workers, tick: Callable[[int, int], None]) -> None:
         """Encode every distinct training text once.

@@ -15,9 +15,9 @@ from pmd_ray.kg.load import load_graph
 from pmd_ray.kg.texts import Texts
 from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.folder import CARD, TrainedModel, load_trained
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import ModelError
 from pmd_ray.spec.evaluation import EvaluationConfig
-from pmd_ray.train.checkpoint import storing
 from pmd_ray.train.evaluate import Ranked, Tick, encode_all, known_of, no_tick, rank_split
 from pmd_ray.train.names import find_entity, find_relation
 from pmd_ray.train.outside_text import outside_query

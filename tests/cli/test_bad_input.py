@@ -130,10 +130,13 @@ def test_an_output_that_cannot_be_written(pmd: Pmd, chain: Path) -> None:
     assert "a file stands where a folder should" in refused(pmd, "distill", chain, "--out", "file")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /sys, where nobody can make a folder")
-def test_an_output_on_a_read_only_place(pmd: Pmd, chain: Path) -> None:
-    message = refused(pmd, "distill", chain, "--out", "/sys/pmd")
-    assert message.startswith("error: /sys/pmd: ")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /sys and /proc, where nobody can make a folder")
+@pytest.mark.parametrize("out", ["/sys/pmd", "/proc/pmd"])
+def test_an_output_where_nobody_can_make_a_folder(pmd: Pmd, chain: Path, out: str) -> None:
+    """The one says `Operation not permitted`, the other `No such file or directory`."""
+    message = refused(pmd, "distill", chain, "--out", out)
+    assert message.startswith(f"error: {out}") and message.count("\n") == 1
+    assert " could not be written: " in message and "; choose a place " in message
 
 
 @pytest.mark.parametrize("verb", [("evaluate",), ("predict", "e00", "next"), ("export", "out")])

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -16,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.full_disk import files_up_to
+from reference.once import once
 from reference.tiny import write_chain
 
 from pmd_ray.run.distil import locked
+from pmd_ray.spec.chain_file import load_chain
+from pmd_ray.train.chain_stages import stages_of
+from pmd_ray.train.use import load_model
+from pmd_ray.train.workshop import Places, device_of, open_workshop
 
 Pmd = Callable[..., Any]
 PMD = [sys.executable, "-m", "pmd_ray"]
@@ -91,14 +96,34 @@ def test_a_second_run_in_the_same_folder_is_refused(pmd: Pmd, tiny_run: Any) -> 
     assert f"another run is at work in {tiny_run.out}; wait for it" in done.err
 
 
-def test_the_default_folder_is_named_after_the_chain(tmp_path: Path) -> None:
-    """In a process of its own: what libraries print when they are first loaded must not be seen either."""
-    write_chain(tmp_path)
-    done = run_pmd(tmp_path, "distill", "chain.yaml", *SHORT)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "chain" / "teacher" / "model" / "pmd.json").is_file()
-    assert not [word for word in CHATTER if word in done.stdout + done.stderr]
-    lines = done.stderr.splitlines()
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where a process of its own, which had loaded nothing, has trained a chain; `out` and `err` it said."""
+
+    def make(folder: Path) -> None:
+        write_chain(folder)
+        done = subprocess.run(
+            [*PMD, "distill", "chain.yaml", *SHORT],
+            cwd=folder,
+            env={**os.environ, "PYTHONHASHSEED": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        (folder / "out").write_text(done.stdout)
+        (folder / "err").write_text(done.stderr)
+
+    return once(tmp_path_factory, "fresh", make)
+
+
+def test_the_default_folder_is_named_after_the_chain(fresh: Path) -> None:
+    """What libraries print when they are first loaded must not be seen either."""
+    assert (fresh / "runs" / "chain" / "teacher" / "model" / "pmd.json").is_file()
+    said = (fresh / "err").read_text()
+    assert not [word for word in CHATTER if word in (fresh / "out").read_text() + said]
+    lines = said.splitlines()
     assert re.fullmatch(r"1 trainings?, about .* on this machine: teacher", lines[0])
     assert lines[1] == "teacher: 1 layers, 0.1M parameters, 7 steps"
     assert re.fullmatch(r"teacher: epoch 1/1, validation MRR 0\.\d{3} \(best\)", lines[2])
@@ -106,12 +131,24 @@ def test_the_default_folder_is_named_after_the_chain(tmp_path: Path) -> None:
     assert len(lines) == 4
 
 
+def test_a_scratch_encoder_is_the_same_in_every_process(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vocabulary and weights (C21: seeded everywhere). The trainer of `tokenizers` alone numbers letters by chance."""
+    monkeypatch.chdir(fresh)
+    chain = load_chain("chain.yaml", [setting for setting in SHORT if setting != "--set"])
+    shop = open_workshop(chain, Places())
+    card = json.loads((fresh / "runs" / "chain" / "teacher" / "model" / "pmd.json").read_text())
+    (stage,) = stages_of(chain, shop, fresh / "nowhere", device_of("cpu"))
+    assert card["stage_key"] == stage.key  # the hash of, among others, all weights that training starts from
+    theirs = load_model(fresh / "runs" / "chain" / "teacher", device="cpu").wordpieces
+    assert theirs.fingerprint == shop.source.wordpieces.fingerprint
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_goes_on(pmd: Pmd, tmp_path: Path, number: int) -> None:
     """Stopped in the second grade, after its first epoch; the same command then does what is left."""
     chain, out = write_chain(tmp_path), tmp_path / "run"
-    settings = ("--set", "layers=[1,1]", "--set", "mask_rates=[0.2]", "--set", "controls=false")
-    command = ("distill", chain, *settings, "--set", "grades.1.optimiser.epochs=8", "--out", out)
+    settings = [f"--set={one}" for one in ("layers=[1,1]", "mask_rates=[0.2]", "controls=false", "optimiser.epochs=1")]
+    command = ("distill", chain, *settings, "--set=grades.1.optimiser.epochs=5", "--out", out)
     with signalled(number, lambda: list((out / ".1.training").glob("epoch-*/progress.json"))):
         stopped = pmd(*command)
     assert (stopped.code, stopped.out) == (130, "")
@@ -138,6 +175,7 @@ def test_a_full_disk_stops_cleanly(pmd: Pmd, tmp_path: Path, limit: int) -> None
     assert last.startswith(f"error: {out}")
     assert "what was finished before is whole" in last
     assert not [path for path in out.rglob("*") if "aside" in path.name or path.name in ("results.json", "pmd.json")]
+    assert (out / "cache").exists() == (limit > 4_000)  # no folder stays for a table that never was
     assert pmd(*command).code == 0
     assert (out / "teacher" / "model" / "pmd.json").is_file()
 
@@ -160,12 +198,6 @@ def test_torchrun_trains_with_two_processes(tmp_path: Path) -> None:
     assert done.stderr.count("teacher: test MRR") == 1
 
 
-def run_pmd(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PMD, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120, **options
-    )
-
-
 @contextlib.contextmanager
 def signalled(number: int, ready: Callable[[], Any]) -> Iterator[None]:
     """Send this process a signal as soon as `ready` says so."""
@@ -184,14 +216,3 @@ def signalled(number: int, ready: Callable[[], Any]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-@contextlib.contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """No file of this process may grow past so many bytes: to programs, a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

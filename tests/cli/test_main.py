@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,15 @@ def test_help_and_version_are_light(argument: str) -> None:
 
 
 def test_help_is_quick() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([*PMD, "--help"], capture_output=True, check=True)
-        return time.perf_counter() - start
+    """In CPU time, and the best of five: other programs may run."""
 
-    assert min(seconds() for _ in range(5)) < 0.5  # the best of five: other programs may run
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*PMD, "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert any(seconds() < 0.5 for _ in range(5))
 
 
 def test_version_and_help_say_what_there_is(pmd: Callable[..., Any]) -> None:

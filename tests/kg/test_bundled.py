@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,18 @@ def partners() -> Iterator[tuple[str, str]]:
         yield tail, head
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def babel() -> None:
     """For tests that import the builder, the package `scripts/cldr_graph`."""
     pytest.importorskip("babel", reason="the builder needs Babel (the dev extra)")
+
+
+@pytest.fixture(scope="module")
+def read(babel: None) -> tuple[dict[str, Any], list[Any]]:
+    """Entities and triples as the builder reads them from Babel, once: seconds."""
+    from cldr_graph.entities import read_graph
+
+    return read_graph()
 
 
 def test_files_and_columns() -> None:
@@ -115,17 +124,14 @@ def test_description_lengths() -> None:
     assert lengths[-1] <= 28
 
 
-@pytest.mark.usefixtures("babel")
-def test_no_description_names_a_partner_in_another_language() -> None:
+def test_no_description_names_a_partner_in_another_language(read: tuple[dict[str, Any], list[Any]]) -> None:
     from cldr_graph.describe import forbidden_names, leaks
-    from cldr_graph.entities import read_graph
     from cldr_graph.source_note import versions
 
     recorded = versions()
     if f"Built from: {recorded}\n" not in (FOLDER / "SOURCE.md").read_text(encoding="utf-8"):
         pytest.skip(f"the committed graph was built from other data than the installed {recorded}")
-    entities, triples = read_graph()
-    forbidden = forbidden_names(entities, triples)
+    forbidden = forbidden_names(*read)
     assert "deutschland" in forbidden["language:de"]
     assert {
         entity: found for entity, _, text in rows("entities.tsv") if (found := leaks(text, forbidden[entity]))
@@ -143,15 +149,17 @@ def test_the_leak_check_finds_whole_words_only() -> None:
     assert "peru" not in describe(entity, {"peru"}).casefold()
 
 
-@pytest.mark.usefixtures("babel")
-def test_script_builds_the_committed_files(tmp_path: Path) -> None:
-    from cldr_graph.folder import build
+def test_script_builds_the_committed_files(
+    read: tuple[dict[str, Any], list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cldr_graph import folder
     from cldr_graph.source_note import versions
 
     source = (FOLDER / "SOURCE.md").read_text(encoding="utf-8")
     if f"Built from: {versions()}\n" not in source:
         pytest.skip(f"the committed graph was built from other data than the installed {versions()}")
-    build(tmp_path)
+    monkeypatch.setattr(folder, "read_graph", lambda: read)
+    folder.build(tmp_path)
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), name
 

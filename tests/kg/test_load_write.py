@@ -66,7 +66,7 @@ def small(**changes: object) -> Graph:
     return replace(graph, **changes)  # type: ignore[arg-type]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(graph=graphs())
 def test_written_graph_loads_equal(graph: Graph) -> None:
     with tempfile.TemporaryDirectory() as parent:
@@ -92,7 +92,7 @@ def changed(graph: Graph, draw: st.DataObject) -> Graph:
     return replace(graph, **{column: tuple(values)})  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_fingerprint_tells_any_change(data: st.DataObject) -> None:
     graph = data.draw(graphs())

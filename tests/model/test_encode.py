@@ -20,7 +20,7 @@ from pmd_ray.model.source import build_tower
 from pmd_ray.spec.ragged import TokenRows
 
 TEXTS = 11
-EVERY = States(tokens=True, first=True, layers=(1, 3))
+EVERY = States(tokens=True, first=True, mean=True, layers=(1, 3))
 
 
 def a_tower(*, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -48,6 +48,7 @@ class Plain:
     pooled_UD: Tensor
     tokens_KMD: Tensor
     first_KUD: Tensor
+    mean_KUD: Tensor
 
 
 def plain(
@@ -70,7 +71,9 @@ def plain(
     watched = watched_places(rows)
     states = [out.hidden_states[layer] for layer in layers]
     tokens = [state[row_of[watched], watched - rows.ids.offsets[row_of[watched]]] for state in states]
-    return Plain(normalize(pooled, dim=-1), torch.stack(tokens), torch.stack([state[:, 0] for state in states]))
+    means = [(state * weight).sum(1) / weight.sum(1) for state in states]
+    first = torch.stack([state[:, 0] for state in states])
+    return Plain(normalize(pooled, dim=-1), torch.stack(tokens), first, torch.stack(means))
 
 
 def closeness(dtype: torch.dtype) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def test_vectors_are_those_of_plain_transformers(dtype: torch.dtype, pooling: An
         assert len(packed.groups) == -(-TEXTS // group_rows)
         side = encode(tower, packed, pooling=pooling, states=EVERY)
         assert side.pooled_UD.dtype == dtype and not side.pooled_UD.requires_grad
-        for name in ("pooled_UD", "tokens_KMD", "first_KUD"):
+        for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD"):
             torch.testing.assert_close(getattr(side, name), getattr(expected, name), **closeness(dtype))
 
 
@@ -108,8 +111,10 @@ def test_hidden_tokens_take_no_part() -> None:
     hidden = watched_places(rows)
     with torch.no_grad():
         expected = plain(tower, rows, hidden=hidden)
-    side = encode(tower, pack(rows, hidden=hidden, group_rows=4), pooling="mean")
+    states = States(mean=True, layers=(1, 3))
+    side = encode(tower, pack(rows, hidden=hidden, group_rows=4), pooling="mean", states=states)
     torch.testing.assert_close(side.pooled_UD, expected.pooled_UD, **closeness(torch.float64))
+    torch.testing.assert_close(side.mean_KUD, expected.mean_KUD, **closeness(torch.float64))
     assert not torch.allclose(side.pooled_UD, encode(tower, pack(rows), pooling="mean").pooled_UD)
 
 
@@ -126,7 +131,7 @@ def test_packing_pads_to_the_longest_of_each_group() -> None:
 def weighted(side: Side | Plain) -> Tensor:
     """A loss that pulls every output in its own direction."""
     total = torch.zeros((), dtype=side.pooled_UD.dtype)
-    for number, output in enumerate((side.pooled_UD, side.tokens_KMD, side.first_KUD)):
+    for number, output in enumerate((side.pooled_UD, side.tokens_KMD, side.first_KUD, side.mean_KUD)):
         assert output is not None
         luck = torch.Generator().manual_seed(number)
         total = total + (output * torch.randn(output.shape, generator=luck, dtype=output.dtype)).sum()
@@ -214,7 +219,7 @@ def test_every_group_has_a_seed_of_its_own() -> None:
 def test_only_what_is_asked_for_is_handed_out() -> None:
     tower, rows = a_tower().eval(), some_rows()
     side = encode(tower, pack(rows), pooling="mean")
-    assert side.tokens_KMD is None and side.first_KUD is None
+    assert side.tokens_KMD is None and side.first_KUD is None and side.mean_KUD is None
     passed = a_pass(tower, pack(rows), recompute=True, states=States())
     assert passed.side.tokens_KMD is None and passed.side.pooled_UD.is_leaf
 
@@ -246,7 +251,8 @@ def test_half_precision_leaves_as_fp32() -> None:
         tower, packed, pooling="mean", states=EVERY, autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16)
     )
     exact = encode(tower, packed, pooling="mean")
-    assert {side.pooled_UD.dtype, side.tokens_KMD.dtype, side.first_KUD.dtype} == {torch.float32}  # type: ignore[union-attr]
+    outputs = (side.pooled_UD, side.tokens_KMD, side.first_KUD, side.mean_KUD)
+    assert {output.dtype for output in outputs if output is not None} == {torch.float32} and None not in outputs
     torch.testing.assert_close(side.pooled_UD, exact.pooled_UD, rtol=0, atol=0.05)
     assert not torch.equal(side.pooled_UD, exact.pooled_UD)
 

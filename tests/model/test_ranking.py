@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,12 @@ CHUNKS = (1, 7, 64, 10**6)
 
 
 def exact(query: np.ndarray, entity: np.ndarray) -> Fraction:
-    return sum((Fraction(float(a)) * Fraction(float(b)) for a, b in zip(query, entity, strict=True)), Fraction(0))
+    return _exact(tuple(query.tolist()), tuple(entity.tolist()))
+
+
+@cache
+def _exact(query: tuple[float, ...], entity: tuple[float, ...]) -> Fraction:
+    return sum((Fraction(a) * Fraction(b) for a, b in zip(query, entity, strict=True)), Fraction(0))
 
 
 def plain_ranks(queries, entities, answers, known, *, ties="mean", bonus=None, weight=0.0) -> list[float]:
@@ -106,7 +112,7 @@ def test_ranks_equal_a_plain_loop(problem, chunk_queries, chunk_entities, ties) 
 
 
 @pytest.mark.parametrize("copies", [1, 3])
-@pytest.mark.parametrize(("count", "entities"), [(1, 1), (1, 500), (200, 1), (60, 700)])
+@pytest.mark.parametrize(("count", "entities"), [(1, 1), (1, 150), (70, 1), (60, 400)])
 def test_blocks_change_no_bit(count: int, entities: int, copies: int) -> None:
     rng = np.random.default_rng(count + entities)
     vectors = np.repeat(unit(rng, entities, 48), copies, axis=0)[rng.permutation(entities * copies)]
@@ -115,7 +121,7 @@ def test_blocks_change_no_bit(count: int, entities: int, copies: int) -> None:
     known = Ragged.of([rng.integers(0, len(vectors), 5).tolist() for _ in range(count)])
     whole = rank(queries, vectors, answers, known)
     for chunk in (1, 7, 64):
-        if count * entities * copies // chunk**2 < 2000:
+        if count * entities * copies // chunk**2 < 600:
             assert_equal(whole, rank(queries, vectors, answers, known, chunk_queries=chunk, chunk_entities=chunk))
     assert_equal(whole, rank(queries, vectors, answers, known, chunk_queries=13, chunk_entities=1024))
 

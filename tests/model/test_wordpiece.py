@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from reference import small
 
+from pmd_ray.model.source import load_source
 from pmd_ray.model.wordpiece import SPECIAL, WordPieces, train_wordpieces
 from pmd_ray.spec.errors import EncoderError
 
 SENTENCES = ["Amber lantern 7: inverse river", "Thunder, meadow (saffron) Überfluß", "granite granites"]
 
-TRAIN_AGAIN = """
-import sys
-from reference import small
-from pmd_ray.model.source import load_source
-source = load_source(small.encoder_config(), small.words_of(small.dense_graph()), seed=3)
-print(source.wordpieces.fingerprint, source.fingerprint)
-"""
 
-
-def in_another_process() -> list[str]:
-    tests = str(Path(__file__).parents[1])
-    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": tests}
-    run = subprocess.run(
-        [sys.executable, "-c", TRAIN_AGAIN], env=environment, capture_output=True, text=True, check=True
-    )
-    return run.stdout.split()
-
-
-def test_scratch_is_the_same_in_every_process() -> None:
-    """Vocabulary and weights (C21: seeded everywhere). The trainer of `tokenizers` alone numbers letters by chance."""
+def test_scratch_weights_follow_the_seed() -> None:
+    """That they are the same in every process, tests/cli/test_distill.py sees (C21: seeded everywhere)."""
     here = small.small_source(3)
-    assert in_another_process() == [here.wordpieces.fingerprint, here.fingerprint]
+    again = load_source(small.encoder_config(), small.words_of(small.dense_graph()), seed=3)
+    assert (again.wordpieces.fingerprint, again.fingerprint) == (here.wordpieces.fingerprint, here.fingerprint)
     assert small.small_source(4).wordpieces.fingerprint == here.wordpieces.fingerprint
     assert small.small_source(4).fingerprint != here.fingerprint
 

@@ -181,4 +181,4 @@ def gradients_of(side: Side) -> Side:
 
     pooled = of(side.pooled_UD)
     assert pooled is not None
-    return Side(pooled, of(side.tokens_KMD), of(side.first_KUD))
+    return Side(pooled, of(side.tokens_KMD), of(side.first_KUD), of(side.mean_KUD))

@@ -33,6 +33,13 @@ CPU = torch.device("cpu")
 ALONE = Workers(0, 1, CPU)
 ANY = GradeConfig(name="any", layers=1)
 Seconds = float
+PRELOADED = [
+    "pmd_ray.train.chain_stages",
+    "transformers.models.bert.modeling_bert",
+    "pandas",  # pyarrow imports it where it is there
+    "tensorboard.compat.proto.event_pb2",
+    "tensorboard.summary.writer.record_writer",
+]
 PATIENCE: Seconds = 120.0
 """For a process that is to reach a moment, on a busy machine."""
 
@@ -155,9 +162,9 @@ def _wait_for_the_end(flag: Path) -> None:
 
 
 def start(body: Callable[..., None], *arguments: Any) -> Any:
-    """Start a process of a server that has imported torch once; it knows nothing of this process."""
+    """Start a process of a server that has imported what is slow once; it knows nothing of this process."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pmd_ray.train.chain_stages", "transformers.models.bert.modeling_bert"])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=body, args=arguments, daemon=True)
     process.start()
     return process

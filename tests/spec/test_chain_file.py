@@ -111,7 +111,7 @@ BAD = [
     ("layers: &a [*a]", "line 1, column 9: found unconstructable recursive node"),
     ("x: !!python/object:os.system {}", "line 1, column 4: could not determine a constructor for the tag"),
     ("x: 2024-99-99", "month must be in"),
-    ("[" * 1500, "is nested too deeply"),
+    ("[" * 700, "is nested too deeply"),
     (b"layers: [6]\n# caf\xe9\n", "is not UTF-8 at byte 17; save it as UTF-8"),
     (b"layers: [6]\x00", "unacceptable character"),
     ("", "is empty; a chain file needs layers, or a preset"),

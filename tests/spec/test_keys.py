@@ -31,11 +31,13 @@ OTHERS = {
     "init.source": "teacher",
     "init.layer_map": "top",
     "loss.combination": "additive",
+    "loss.score.name": "lkd",
+    "loss.feature.name": "pkd",
 }
 """Another legal value where the type does not say one."""
 NOT_READ = {"name", "teacher", "optimiser.micro_batch"}
 """The teacher enters by its key; a micro-batch changes memory only."""
-ONE_PART = {"mask.policy", "loss.score", "loss.feature", "loss.score.name", "loss.feature.name"}
+ONE_PART = {"mask.policy"}
 """There is only one plugin of the kind yet."""
 
 

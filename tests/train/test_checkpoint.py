@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
+from reference.full_disk import files_up_to
 from safetensors.torch import save_file
 
 from pmd_ray.spec.errors import StorageError
-from pmd_ray.train.checkpoint import storing, whole_folder
+from pmd_ray.train.checkpoint import whole_folder
 from pmd_ray.train.curves import Curves
 from pmd_ray.train.ranks_file import RankRows, write_ranks
 
@@ -57,17 +55,6 @@ def test_what_killed_runs_left_goes(tmp_path: Path) -> None:
     assert names(tmp_path) == {"grade", ".other.123.aside"}
 
 
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """The kernel refuses longer files of this process, as a full disk would, at the write itself."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def _ranks(aside: Path) -> None:
     count = 5000
     luck = np.random.default_rng(0)
@@ -97,35 +84,9 @@ def test_a_disk_that_refuses(tmp_path: Path, writer: str) -> None:
         WRITERS[writer](aside)
     message = str(raised.value)
     assert message.startswith(f"{final} could not be written: ") and "\n" not in message
-    assert "Free some space" in message and "the same command goes on" in message
-    assert os.strerror(errno.EFBIG) in message or "no space left, or the disk failed" in message
+    assert "free some space" in message and "the same command goes on" in message
+    assert os.strerror(errno.EFBIG) in message or "the disk took only a part of a file" in message
     assert names(tmp_path) == set()
-
-
-FULL = os.strerror(errno.ENOSPC)
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(errno.ENOSPC, FULL), FULL),
-        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
-        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), FULL),
-        (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "no space left"),
-        (RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0"), "no space left"),
-        (StorageError("x could not be written: Disk quota exceeded"), "Disk quota exceeded"),
-    ],
-)
-def test_every_way_to_say_that_the_disk_refuses(tmp_path: Path, error: Exception, said: str) -> None:
-    with pytest.raises(StorageError, match="could not be written") as raised, storing(tmp_path / "file"):
-        raise error
-    assert said in str(raised.value) and str(tmp_path / "file") in str(raised.value)
-
-
-@pytest.mark.parametrize("error", [RuntimeError("size mismatch"), SafetensorError("no header"), ValueError("x")])
-def test_other_errors_pass(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error), match=str(error)), storing(tmp_path / "file"):
-        raise error
 
 
 def test_curves_that_cannot_be_written(tmp_path: Path) -> None:

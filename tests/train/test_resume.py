@@ -28,9 +28,8 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """A student with dropout, masks and earlier tails under a trained teacher."""
     folder = tmp_path_factory.mktemp("resume")
     # An untrained temperature and a fast optimiser: every weight moves, and the best epoch is not always the last.
-    chain = tiny_chain.tiny(
-        tiny_chain.written_graph(folder), folder / "run", loss__ce__pre_batch=1, encoder__dropout=0.1
-    )
+    settings: dict[str, Any] = {"layers": (2, 1), "dataset__text__max_tokens": 20, "encoder__dropout": 0.1}
+    chain = tiny_chain.tiny(tiny_chain.written_graph(folder), folder / "run", loss__ce__pre_batch=1, **settings)
     chain.train(0)
     return chain.stages[1]
 

@@ -227,7 +227,7 @@ def test_a_full_disk(
     module, name, at, error = REFUSALS[what]
     with monkeypatch.context() as patch:
         patch.setattr(module, name, _failing(getattr(module, name), at, error))
-        with pytest.raises(StorageError, match=r"could not be written: .* Free some space"):
+        with pytest.raises(StorageError, match=r"could not be written: .* free some space"):
             chain.train()
     assert not stage.out.exists()
     left = {place.name for place in tmp_path.rglob("*") if "aside" in place.name or place.name.endswith(".old")}

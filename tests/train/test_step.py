@@ -53,19 +53,21 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_micro_batch_gives_the_full_batch(folder: Path, kind: str) -> None:
-    whole = training(folder, **KINDS[kind])
+    few: dict[str, Any] = {"optimiser__batch": 16, **KINDS[kind]}
+    whole = training(folder, **few)
     log = first_step(whole)
     wanted = gradients(whole)
     length = torch.stack([gradient.norm() for gradient in wanted.values()]).norm()
     for micro in (1, 7):
-        cached = training(folder, optimiser__micro_batch=micro, **KINDS[kind])
+        cached = training(folder, optimiser__micro_batch=micro, **few)
         found = first_step(cached)
         assert found.loss == pytest.approx(log.loss, rel=1e-5)
         assert found.parts == pytest.approx(log.parts, rel=1e-5)
         assert found.part_gradients == pytest.approx(log.part_gradients, rel=1e-4)
         for name, gradient in gradients(cached).items():
             # A key's bias has no gradient but rounding: it adds the same to all of a query's attention scores.
-            assert (gradient - wanted[name]).norm() <= 1e-5 * torch.maximum(wanted[name].norm(), 0.01 * length), name
+            # (Rounding in fp32 is up to 1e-5 of the rest.)
+            assert (gradient - wanted[name]).norm() <= 3e-5 * torch.maximum(wanted[name].norm(), 0.01 * length), name
 
 
 def test_gradient_caching_repeats_dropout(folder: Path) -> None:

@@ -19,6 +19,7 @@ from pmd_ray.train.stage import _Training, train_stage
 from pmd_ray.train.workers import Workers
 
 BATCH = 64
+PATIENT: dict[str, Any] = {"loss__combination": "additive", "loss__beta": 100.0}
 CASES: dict[str, dict[str, Any]] = {
     "label loss with self-negatives": {"preset": "simkgc", "layers": (2,)},
     "masked means": {"preset": "pmd_scaled"},
@@ -27,8 +28,10 @@ CASES: dict[str, dict[str, Any]] = {
     "clean scores": {"preset": "pmd_scaled", "mask__for_score": "clean", "mask__teacher_input": "clean"},
     "projector and learnt weights": {"loss__combination": "adaptive", "loss__feature__projector": "linear"},
     "earlier tails": {"preset": "simkgc", "layers": (2,), "loss__ce__pre_batch": 2},
-    "gradient caching": {"preset": "pmd_scaled", "optimiser__micro_batch": 5},
+    "gradient caching": {"preset": "pmd_scaled", "optimiser__micro_batch": 11},
     "one shared tower": {"preset": "pmd_scaled", "encoder__towers": "shared"},
+    "patient states": {"mask_rates": [0.0], "loss__score": "lkd", **PATIENT, "loss__feature": "pkd"},
+    "patient means": {**PATIENT, "loss__feature": {"name": "pkd", "state": "mean"}},
 }
 SETTINGS: dict[str, Any] = {
     "encoder__dropout": 0.0,

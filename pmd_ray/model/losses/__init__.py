@@ -32,6 +32,8 @@ class States:
     """At the watched tokens."""
     first: bool = False
     """At the first token."""
+    mean: bool = False
+    """Mean over a text's tokens."""
     layers: tuple[int, ...] = ()
 
 

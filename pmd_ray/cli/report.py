@@ -1,0 +1,82 @@
+"""`pmd report`: tables, figures, page and TensorBoard runs of a study, from its artifacts alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pmd_ray.cli.options import Json
+from pmd_ray.cli.output import print_json, print_table, say, warn
+from pmd_ray.cli.quiet import quieten
+
+if TYPE_CHECKING:
+    from pmd_ray.report.study_report import Written
+
+COLUMNS = (
+    *("variant", "layers", "MRR", "Hits@1", "Hits@10", "teacher's MRR", "without teacher", "control", "MRR − control"),
+    *("95 % interval", "p Holm", "verdict", "seeds", "tuned", "id", "note"),
+)
+"""Of the table in the terminal, where they hold anything."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("report")(report)
+
+
+def report(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A study's folder, such as runs/quickstart.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes (default: the study's folder).")
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help="Only these, separated by commas: csv, parquet, md, tex, svg, png, html, tensorboard (default: all).",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the tables, figures and page of a study, finished or not; nothing is trained."""
+    quieten(context)
+    from pmd_ray.report.study_report import write_report
+    from pmd_ray.spec.study_folder import read_record
+    from pmd_ray.store.store import Store
+
+    record = read_record(run)
+    store = Store.open(record.storage, create=False)
+    asked = [part.strip() for text in formats or [] for part in text.split(",") if part.strip()]
+    written = write_report(record, store, out or run, formats=asked or None)
+    if json:
+        print_json({"study": record.study.name, **written.json()})
+    show_written(written, out or run, json=json)
+
+
+def show_written(written: Written, out: Path, *, json: bool = False) -> None:
+    """The table of results, what it supports, and where everything lies; to standard error with `json`."""
+    table = written.table
+    columns = [name for name in COLUMNS if name in table.columns and any(table.column(name))]
+    rows = zip(*(map(_cell, table.column(name)) for name in columns), strict=True)
+    title = f"{written.title}: test split, last grade, mean ± standard deviation over seeds"
+    print_table(columns, list(rows), title=title, json=json)
+    say(f"\n{table.caption}", json=json)
+    for line in written.missing:
+        warn(line)
+    places = {"tables": out / "tables", "figures": out / "figures", "page": out / "report.html"}
+    lines = [f"{name}: {path}" for name, path in places.items() if _wrote(written, path)]
+    board = out / "tensorboard"
+    lines += [f"curves: tensorboard --logdir {board}"] if _wrote(written, board) else []
+    say("\n".join(["", *lines]), json=json)
+
+
+def _wrote(written: Written, place: Path) -> bool:
+    return any(place == path or place in path.parents for path in written.files)
+
+
+def _cell(value: str | int | float | None) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,20 @@
+"""One synthetic study for all tests of the room that only read it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pmd_ray.report.contents import Contents, contents
+from report.synthetic_study import Made, make_study
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Four variants and three seeds, every stage there; do not write into it."""
+    return make_study(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
+def found(made: Made) -> Contents:
+    """What its report says."""
+    return contents(made.record, made.store)
