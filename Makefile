@@ -36,14 +36,16 @@ lint: $(INSTALLED)
 layers unit ray test-slow test-gpu: export HF_HUB_OFFLINE = 1
 layers unit ray test-slow test-gpu: export TOKENIZERS_PARALLELISM = false
 layers unit ray test-slow test-gpu: export RAY_USAGE_STATS_ENABLED = 0
-# Small tensors lose more by sharing them out than they gain.
+# Small tensors lose more by sharing them out than they gain; whole tests gain.
 unit: export OMP_NUM_THREADS = 1
+# Compile once, not in every process that a test starts.
+unit: export PYTHONDONTWRITEBYTECODE =
 
 layers: $(INSTALLED)
 	@echo "== layers"; $(PYTEST) tests/test_layers.py
 
 unit: $(INSTALLED)
-	@echo "== unit tests"; $(PYTEST) --ignore=tests/test_layers.py
+	@echo "== unit tests"; $(PYTEST) --ignore=tests/test_layers.py -n logical --maxprocesses 4 --dist worksteal
 
 ray: $(INSTALLED)
 	@echo "== tests with a local Ray"; $(PYTEST) -m 'ray and not slow and not gpu'

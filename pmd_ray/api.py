@@ -13,11 +13,11 @@ from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_file import load_chain
 from pmd_ray.spec.evaluation import EvaluationConfig
+from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import ChainResult, RankingReport
 from pmd_ray.train import use
 from pmd_ray.train.events import Listener, silent
 from pmd_ray.train.use import Answer, load_model
-from pmd_ray.train.workshop import Places
 
 __all__ = ["Answer", "distil", "evaluate", "load_chain", "load_graph", "load_model", "predict"]
 

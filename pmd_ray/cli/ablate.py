@@ -73,7 +73,7 @@ def ablate(
 
     study = load_study(file, overrides or [])
     out = out or Path("runs") / study.name
-    quieten(context)
+    quieten(context, loads_models=False)
     path = find_study(file)
     told = str(path.absolute()) if path.is_file() and Path(file).is_file() else path.stem
     options = _options(device, cpus=cpus, gpus=gpus, slots=slots, workers=workers, storage=storage, home=home)
@@ -111,7 +111,7 @@ def resume(
             )
     else:
         warn(f"{record.file} is not there any more; going on from the record in {run}")
-    quieten(context)
+    quieten(context, loads_models=False)
     options = _options(
         record.device,
         cpus=cpus or record.threads,
@@ -131,7 +131,7 @@ def _options(
     from pmd_ray.run.study import StudyOptions
     from pmd_ray.run.workers import WorkerPlan
     from pmd_ray.spec.errors import UserError
-    from pmd_ray.train.workshop import Places
+    from pmd_ray.spec.places import Places
 
     kind = device_named(device)
     if gpus is not None and kind == "cpu":

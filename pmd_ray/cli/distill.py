@@ -64,7 +64,7 @@ def distill(
         from pmd_ray.run.cluster import leads
         from pmd_ray.run.distil import distil
         from pmd_ray.run.workers import WorkerPlan
-        from pmd_ray.train.workshop import Places
+        from pmd_ray.spec.places import Places
 
         plan = WorkerPlan.parse(workers, gpu=gpu)
         places = Places(cache=out.absolute() / "cache", data_home=home)

@@ -40,8 +40,8 @@ def opened(context: typer.Context, model: Path, *, data: str | None, home: Path 
     """
     quieten(context)
     from pmd_ray.cli.progress import progress
+    from pmd_ray.spec.places import Places
     from pmd_ray.train import use
-    from pmd_ray.train.workshop import Places
 
     trained = use.load_model(model)
     graph = use.graph_of(trained, data, Places(data_home=home))

@@ -159,8 +159,9 @@ def show_plan(made: StudyPlan, *, storage: str) -> None:
     stage, largest = made.largest
     say(f"\n{_cost(made)}")
     say(f"memory: up to {largest / GB:.1f} GB for a stage ({stage.grade.layers} layers)")
-    say("")
-    _show_power(made.power)
+    if made.power:
+        say("")
+        _show_power(made.power)
     for text in (*made.identities.missing, *made.warnings):
         warn(text)
 

@@ -21,8 +21,8 @@ LIBRARIES = {
 """Read by the libraries when they are imported, and inherited by worker processes; what the user has set stays."""
 
 
-def quieten(context: typer.Context) -> None:
-    """Call before a verb imports torch, ray or transformers."""
+def quieten(context: typer.Context, *, loads_models: bool = True) -> None:
+    """Call before a verb imports torch, ray or transformers; importing those for their bars' sake takes seconds."""
     if context.find_root().params.get("debug"):
         logging.getLogger("ray.train").setLevel(logging.INFO)
         return
@@ -30,7 +30,8 @@ def quieten(context: typer.Context) -> None:
         os.environ.setdefault(name, value)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    _hide_loading_bars()
+    if loads_models:
+        _hide_loading_bars()
 
 
 def _hide_loading_bars() -> None:

@@ -43,7 +43,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the tables, figures and page of a study, finished or not; nothing is trained."""
-    quieten(context)
+    quieten(context, loads_models=False)
     from pmd_ray.report.study_report import write_report
     from pmd_ray.spec.study_folder import read_record
     from pmd_ray.store.store import Store

@@ -56,7 +56,7 @@ def list_artifacts(storage: Storage, json: Json = False) -> None:
         print_json({"storage": store.medium.shown, "artifacts": rows, "size": total})
         return
     if rows:
-        columns = ["key", "grade", "layers", "size", "created", "studies"]
+        columns = ["key", "grade", "layers", "size", "created (UTC)", "studies"]
         print_table(columns, [_row(row) for row in rows])
     say(f"{_counted(len(rows), 'artifact')}, {_bytes(total)}, in {store.medium.shown}")
 
@@ -133,13 +133,12 @@ def migrate(
     json: Json = False,
 ) -> None:
     """Bring finished grades of a pmd distill into a store, or a store of an older version up to date."""
-    from pmd_ray.store.migrate import migrate_run, upgrade
+    from pmd_ray.store.migrate import migrate_run, some_grades, upgrade
 
     if storage is None:
         moved, where = upgrade(source.absolute()), str(source.absolute())
     else:
-        if not source.is_dir():
-            raise UserError(f"{source} is no folder; give the --out of a pmd distill")
+        some_grades(source)  # before a store is made for them
         store = _opened(storage, create=True)
         moved, where = migrate_run(source.absolute(), store), store.medium.shown
     if json:

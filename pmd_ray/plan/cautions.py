@@ -40,7 +40,7 @@ def cautions(
 ) -> tuple[str, ...]:
     """Every warning, a sentence or two each, none twice."""
     found: list[str] = []
-    found += _seeds(questions)
+    found += _seeds(questions) if questions else ()
     for compare, power in zip(study.compare, questions, strict=True):
         found += _margin(power)
         found += _grades(study, compare, tree)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pmd_ray.plan.cautions import Circumstances, cautions
@@ -16,25 +16,11 @@ from pmd_ray.plan.questions import compared
 from pmd_ray.plan.rate import Rate, cpu_rate, gpu_name, gpu_rate
 from pmd_ray.plan.schedule import wall_seconds
 from pmd_ray.plan.tree import PlannedStage, StageTree, build_tree
+from pmd_ray.plan.variant_plans import VariantPlan, variant_plans
 from pmd_ray.plan.workload import workloads
 from pmd_ray.spec.study import StudyConfig
 
 HOUR = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class VariantPlan:
-    """What one variant adds."""
-
-    name: str
-    difference: dict[str, Any]
-    stages: int
-    """Distinct stages of all its runs."""
-    new_stages: int
-    """Of those, the ones that no earlier variant asks for."""
-    left: int
-    """Of those, the ones that are not stored."""
-    alias_of: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,17 +107,7 @@ class StudyPlan:
                 "stored": self.stored,
                 "left": len(self.left),
             },
-            "variants": [
-                {
-                    "name": variant.name,
-                    "difference": variant.difference,
-                    "stages": variant.stages,
-                    "new_stages": variant.new_stages,
-                    "left": variant.left,
-                    "alias_of": variant.alias_of,
-                }
-                for variant in self.variants
-            ],
+            "variants": [asdict(variant) for variant in self.variants],
             "cost": {
                 f"{self.unit.lower()}_hours": self.hours,
                 "wall_hours": self.wall_seconds / HOUR,
@@ -167,12 +143,13 @@ class StudyPlan:
         }
 
     def _power_json(self) -> dict[str, Any]:
-        first = self.power[0]
+        """The first question's figures stand beside all of them."""
+        first = self.power[0] if self.power else None
         return {
-            "seeds": first.seeds,
-            "test_triples": first.triples,
-            "smallest_difference": first.difference,
-            "smallest_p": first.smallest_p,
+            "seeds": len(self.study.seeds),
+            "test_triples": self.identities.texts.sizes.test,
+            "smallest_difference": first and first.difference,
+            "smallest_p": first and first.smallest_p,
             "questions": [question.json() for question in self.power],
         }
 
@@ -232,7 +209,7 @@ def make_plan(
         identities=identities,
         tree=tree,
         stored_keys=there,
-        variants=_variants(study, tree, there),
+        variants=variant_plans(study, tree, there),
         costs=costs,
         memory=peak,
         machine_memory=memory,
@@ -247,26 +224,3 @@ def make_plan(
 def _tests(study: StudyConfig, tree: StageTree, place: int) -> int:
     """Comparisons of a question that Holm's correction counts."""
     return sum(pair.is_test for pair in compared(study, study.compare[place], tree))
-
-
-def _variants(study: StudyConfig, tree: StageTree, stored: Collection[str]) -> tuple[VariantPlan, ...]:
-    keys: dict[str, dict[str, None]] = {}
-    for run in tree.runs:
-        keys.setdefault(run.variant, {}).update(dict.fromkeys(use.key for use in run.stages))
-    seen: set[str] = set()
-    found = []
-    for variant in study.variants:
-        mine = keys[variant.alias_of or variant.name].keys()
-        fresh = mine - seen
-        seen |= mine
-        found.append(
-            VariantPlan(
-                name=variant.name,
-                difference=variant.difference,
-                stages=len(mine),
-                new_stages=len(fresh),
-                left=len(fresh - set(stored)),
-                alias_of=variant.alias_of,
-            )
-        )
-    return tuple(found)

@@ -69,7 +69,9 @@ def find(text: str, records: Sequence[StudyRecord], *, stored: Iterable[str] = (
         return Found(id=ids[0], keys=tuple(places[0].line.keys.items()), places=tuple(places))
     if keys:
         uses = stages[keys[0]]
-        return Found(id=keys[0], keys=((uses[0][0] if uses else None, keys[0]),), places=tuple(place for _, place in uses))
+        return Found(
+            id=keys[0], keys=((uses[0][0] if uses else None, keys[0]),), places=tuple(place for _, place in uses)
+        )
     raise UserError(f"no id begins with '{text}' in {where}{_near(text, rows)}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pmd_ray.report.lines import Chain, Line, Slot
+from pmd_ray.report.lines import Chain, Line
 from pmd_ray.report.measures import TITLES, Floats, spread
 from pmd_ray.report.plots import PerSeed
 from pmd_ray.report.sheet import Cell, Sheet, number, sheet, signed, with_spread
@@ -20,7 +20,7 @@ from pmd_ray.spec.study_record import StudyRecord
 
 VALUES = Path(__file__).with_name("paper_values.csv")
 """The paper's tables 2 to 4 and figures 2 and 3, as shares of 1. `study`: shipped ablation files; `variant`: one of
-theirs; * for any; `place`: where the grade stands in its chain, empty for any."""
+theirs; * for any; `place`: where the grade stands in its chain."""
 GRAPHS = ("WN18RR", "FB15k-237")
 ENCODER = "bert-base"
 """What the encoder's name starts with, its folder left out."""
@@ -50,7 +50,7 @@ class PaperValue:
             self.variant in ("*", line.variant)
             and self.layers == line.layers
             and self.mask_rate in (None, line.mask_rate)
-            and (self.place == line.slot.value or (not self.place and line.slot is not Slot.CONTROL))
+            and self.place == line.slot.value
         )
 
 

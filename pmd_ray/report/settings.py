@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pmd_ray.spec.chain import ChainConfig
-from pmd_ray.spec.keys import canonical_json
+from pmd_ray.spec.keys import canonical_json, grade_identity
 from pmd_ray.spec.study import StudyConfig
 from pmd_ray.spec.variants import flattened
 
@@ -41,10 +41,10 @@ def described_chain(chain: ChainConfig) -> dict[str, Value]:
     """Every setting of a chain but its seed, each as one value."""
     whole = chain.model_dump(mode="json", exclude={"grades", "seed"})
     found: dict[str, Value] = {name: one_value(value) for name, value in flattened(whole).items()}
-    grades = [flattened(grade.model_dump(mode="json", exclude={"name"})) for grade in chain.grades]
-    found["layers"] = one_value([grade.pop("layers") for grade in grades])
-    first, later = grades[0], grades[1:]
-    found |= {f"{FIRST}{name}": one_value(value) for name, value in first.items()}
+    found["layers"] = one_value([grade.layers for grade in chain.grades])
+    first = flattened(grade_identity(chain.grades[0], taught=False))  # what nothing reads is no difference
+    later = [flattened(grade.model_dump(mode="json", exclude={"name", "layers"})) for grade in chain.grades[1:]]
+    found |= {f"{FIRST}{name}": one_value(value) for name, value in first.items() if name != "layers"}
     for name in dict.fromkeys(name for grade in later for name in grade):
         values = [grade.get(name) for grade in later]
         found[name] = one_value(values[0] if not _differs(values) else values)

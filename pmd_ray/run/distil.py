@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from pmd_ray.run.cluster import connected, leads, refuse_too_large
+from pmd_ray.run.folder import locked, write_whole
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_file import dump_chain
 from pmd_ray.spec.chain_stages import device_class
-from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import ChainResult
 from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.estimate import planned
 from pmd_ray.train.events import Listener, silent
 from pmd_ray.train.stage import Stage, stored_result
-from pmd_ray.train.workshop import Places, device_of, open_workshop
+from pmd_ray.train.workshop import device_of, open_workshop
 
 RESULTS = "results.json"
 PACKAGES = ("pmd-ray", "torch", "transformers", "tokenizers", "ray", "numpy")
@@ -96,41 +93,6 @@ def refuse_other_chain(stages: list[Stage], out: Path) -> None:
             f"{out} holds grades of another configuration ({', '.join(others)}); choose another folder with --out, "
             "or remove it"
         )
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Make the folder and hold its lock; it goes with the process, however that ends.
-
-    Raises:
-        UserError: another process holds it.
-        StorageError: the folder cannot be made or written.
-    """
-    # Under torchrun all workers are one run: the first of them holds the lock.
-    if not leads():
-        yield
-        return
-    with storing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        handle = (out / ".lock").open("w")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another run is at work in {out}; wait for it, or choose another --out") from None
-        yield
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file aside and rename it; under `torchrun` only the first process does."""
-    if not leads():
-        return
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_results(out: Path) -> ChainResult:

@@ -16,12 +16,13 @@ from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import PmdError, WorkerError
+from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.checkpoint import Progress
 from pmd_ray.train.events import GradeDone, Listener
 from pmd_ray.train.stage import Stage, stored_result, train_stage
 from pmd_ray.train.workers import Workers
-from pmd_ray.train.workshop import Places, Workshop, open_workshop
+from pmd_ray.train.workshop import Workshop, open_workshop
 
 STARTUP_TRIES = 5
 """Worker groups that may fail to start; Ray's default waits for ever for what a cluster does not have."""

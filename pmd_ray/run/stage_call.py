@@ -23,6 +23,7 @@ from pmd_ray.spec.attempt import AttemptState, FailureKind
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_stages import Facts, stages_of_chain
 from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerError
+from pmd_ray.spec.places import Places
 from pmd_ray.store.artifacts import ArtifactBroken
 from pmd_ray.store.leases import Busy
 from pmd_ray.store.provenance import gather
@@ -30,7 +31,7 @@ from pmd_ray.store.store import AttemptWriter, Store
 from pmd_ray.train.costs import COSTS, Costs, PeakMemory, latency_ms
 from pmd_ray.train.events import EpochKept, Event, GradeStarted, Listener
 from pmd_ray.train.stage import Stage
-from pmd_ray.train.workshop import Places, Workshop, open_workshop
+from pmd_ray.train.workshop import Workshop, open_workshop
 
 PROVENANCE = "provenance.json"
 CURVES = "tensorboard"

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from pmd_ray.plan.identities import Device, Identities, identify
 from pmd_ray.plan.tree import StageTree, build_tree
-from pmd_ray.run.distil import locked, write_whole
+from pmd_ray.run.folder import locked, write_whole
 from pmd_ray.run.study_events import ArtifactSetAside, StudyListener, unheard
 from pmd_ray.run.walk import Walk, Walked
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.places import Places
 from pmd_ray.spec.study import StudyConfig
 from pmd_ray.spec.study_changes import changes
 from pmd_ray.spec.study_folder import RECORD, read_record
 from pmd_ray.spec.study_record import StudyRecord
 from pmd_ray.store.store import Store
-from pmd_ray.train.workshop import Places
 
 
 @dataclass(frozen=True, kw_only=True)

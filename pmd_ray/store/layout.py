@@ -38,6 +38,8 @@ R = TypeVar("R", bound=Record)
 class Unreadable(PmdError):
     """A file of the store that is no record of ours: cut short, or written by something else."""
 
+    exit_code = 2
+
 
 def checked(key: str) -> str:
     """The key as given; ValueError where it is none: it becomes a path."""

@@ -15,7 +15,7 @@ from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import StorageError
 from pmd_ray.store.artifacts import NO_MANIFEST, ArtifactBroken, manifest_bytes, read_manifest
 from pmd_ray.store.files import data_problem, entry_of, plain_files, problems_of, sync_tree
-from pmd_ray.store.layout import ARTIFACTS, ASIDE, FORMAT, INCOMING, KEY, MANIFEST, Unreadable
+from pmd_ray.store.layout import ARTIFACTS, ASIDE, FORMAT, INCOMING, KEY, MANIFEST, Unreadable, read_object
 from pmd_ray.store.local_folder import LocalFolder, sync
 
 SMALL = 2**23
@@ -38,7 +38,13 @@ class LocalArtifacts:
         return self._root / ARTIFACTS / key
 
     def has(self, key: str) -> bool:
-        return self.manifest(key) is not None
+        """A manifest is written before the rename; one cut short (a disk that lied) is none."""
+        path = f"{ARTIFACTS}/{key}/{MANIFEST}"
+        data = self._medium.read(path)
+        try:
+            return data is not None and read_object(data, path).get("key") == key
+        except Unreadable:
+            return False
 
     def stored(self, keys: Iterable[str]) -> set[str]:
         there = set(self.keys())
@@ -187,7 +193,7 @@ class LocalArtifacts:
                     return moved
                 if error.errno not in TAKEN:
                     raise
-                if self.has(key):
+                if self.manifest(key):
                     return False
                 self._moved_aside(key)  # what lies there has no manifest that can be read
             else:

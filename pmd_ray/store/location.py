@@ -28,6 +28,8 @@ PROBE_TIMEOUT = 4.0
 """Seconds without a byte after which the first request to S3 is given up; it is made twice."""
 WORK_TIMEOUT = 60.0
 """The same for later requests: a large upload may take its time to be put together."""
+SECRETS = re.compile(r"(?<=://)(?:[^/@:\s]*:[^@\s]*|[^/@:\s]*)@")
+"""A secret key may hold slashes, where it should have been quoted."""
 T = TypeVar("T")
 
 
@@ -39,9 +41,9 @@ def local_path(location: str | Path) -> Path | None:
     return Path(unquote(parts.path)).absolute() if parts.scheme == "file" else None
 
 
-def without_secrets(location: str) -> str:
-    """An address as it may be printed."""
-    return re.sub(r"//[^/@]*@", "//", location)
+def without_secrets(text: str) -> str:
+    """An address, or a command line with addresses, as it may be printed: without `KEY:SECRET@`."""
+    return SECRETS.sub("", text)
 
 
 def open_medium(location: str | Path, *, create: bool, filesystem: Any = None) -> LocalFolder | Bucket:

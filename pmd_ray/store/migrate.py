@@ -73,6 +73,18 @@ def old_grades(folder: Path) -> list[OldGrade]:
     return [_old_grade(place) for place in places if not place.name.startswith(".")]
 
 
+def some_grades(folder: Path) -> list[OldGrade]:
+    """The same, where there must be one.
+
+    Raises:
+        UserError: there is none.
+    """
+    grades = old_grades(folder) if folder.is_dir() else []
+    if not grades:
+        raise UserError(f"{folder} holds no finished grade ({RESULT} in a folder); give the --out of a pmd distill")
+    return grades
+
+
 def migrate_run(folder: Path, store: Store) -> list[Migrated]:
     """Copy a run's finished grades into a store, and register them as a study, so that `gc` keeps them.
 
@@ -80,9 +92,7 @@ def migrate_run(folder: Path, store: Store) -> list[Migrated]:
         UserError: the folder is no run.
         StorageError: one of the two refuses.
     """
-    grades = old_grades(folder)
-    if not grades:
-        raise UserError(f"{folder} holds no finished grade ({RESULT} in a folder); give the --out of a pmd distill")
+    grades = some_grades(folder)
     keys = [grade.result.key for grade in grades if grade.result and not grade.problem]
     if keys:
         record = {"kind": "distill", "from": str(folder.absolute()), "keys": keys}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pmd_ray import __version__
 from pmd_ray.spec.attempt import Provenance
+from pmd_ray.store.location import without_secrets
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "ray", "optuna", "numpy", "pyarrow", "pydantic")
 """Whose versions may change a number."""
@@ -50,11 +51,6 @@ def gather(
         "encoder_fingerprint": encoder[1] if encoder else None,
     }
     return _machine().model_copy(update=told)
-
-
-def without_secrets(command: str) -> str:
-    """A command line without the keys that a storage's address may hold."""
-    return re.sub(r"(\w+://)[^/@\s]*@", r"\1", command)
 
 
 def checkout(package: Path) -> tuple[str | None, bool | None]:

@@ -195,6 +195,7 @@ class RemoteArtifacts:
         place = self._copy_of(manifest)
         with suppress(OSError):  # another file system: it is fetched when it is needed
             place.parent.mkdir(parents=True, exist_ok=True)
+            (folder / MANIFEST).write_bytes(manifest_bytes(manifest))
             folder.rename(place)
 
     def _download(self, manifest: Manifest, place: Path) -> None:

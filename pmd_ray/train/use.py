@@ -18,11 +18,12 @@ from pmd_ray.model.folder import CARD, TrainedModel, load_trained
 from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import ModelError
 from pmd_ray.spec.evaluation import EvaluationConfig
+from pmd_ray.spec.places import Places
 from pmd_ray.train.evaluate import Ranked, Tick, encode_all, known_of, no_tick, rank_split
 from pmd_ray.train.names import find_entity, find_relation
 from pmd_ray.train.outside_text import outside_query
 from pmd_ray.train.workers import Workers
-from pmd_ray.train.workshop import Places, device_of, open_texts
+from pmd_ray.train.workshop import device_of, open_texts
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,8 @@ from pmd_ray.model.wordpiece import WordPieces
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.dataset import TextConfig
 from pmd_ray.spec.errors import SpecError
+from pmd_ray.spec.places import Places
 from pmd_ray.spec.streams import generator
-
-
-@dataclass(frozen=True)
-class Places:
-    """Folders that a run may use besides its output."""
-
-    cache: Path | None = None
-    """Token tables by fingerprint; None keeps them in memory."""
-    data_home: Path | None = None
-    """Fetched datasets; None is the default place."""
 
 
 @dataclass(frozen=True)

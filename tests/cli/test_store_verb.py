@@ -174,7 +174,7 @@ def test_gc_asks_at_a_terminal(
 def test_gc_stops_at_a_study_that_cannot_be_read(pmd: Pmd, place: Path) -> None:
     (place / "studies" / "broken.json").write_text("{")
     done = pmd("store", "gc", place, "--yes")
-    assert done.code != 0
+    assert done.code == 2
     assert "studies/broken.json is not readable" in done.err
     assert Store.open(place).keys() == [FIRST, SECOND]
 
@@ -207,6 +207,7 @@ def test_migrate_of_a_store_that_is_up_to_date_and_of_nothing(pmd: Pmd, place: P
     for source in (tmp_path / "empty", tmp_path / "none"):
         for arguments in ((source,), (source, tmp_path / "new")):
             assert pmd("store", "migrate", *arguments).code == 2
+    assert not (tmp_path / "new").exists()
 
 
 def test_help_names_every_verb(pmd: Pmd) -> None:

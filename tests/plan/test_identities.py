@@ -73,7 +73,7 @@ def test_an_encoder_that_was_never_downloaded_is_planned_by_known_sizes(studied:
 
 
 def test_a_graph_that_nobody_knows_is_an_error(studied: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no graph 'WN18RRR'.*did you mean 'WN18RR'"):
+    with pytest.raises(UserError, match=r"no graph 'WN18RRR'.*did you mean 'WN18RR'"):
         identify(studied({"x": {"loss.alpha": 0.3}}, baseline={"dataset": "WN18RRR"}), device="cpu", home=tmp_path)
 
 

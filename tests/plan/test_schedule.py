@@ -1,4 +1,4 @@
-"""The wall-clock of a tree: never shorter than its longest chain or its work shared out, never longer than all of it."""
+"""The wall-clock of a tree: no shorter than its longest chain or its work shared out, no longer than all of it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ def unread(studied: Any, settings: dict[str, Any], **parts: Any) -> list[tuple[s
         ),
         ({"loss.alpha": 0.3, "optimiser.micro_batch": 4}, [("optimiser.micro_batch", False)]),
         ({"layers": [2, 1], "mask_rates": [0.0]}, []),
-        ({"layers": [2, 1], "mask_rates": [0.0], "loss.ce.pre_batch_weight": 0.3}, [("loss.ce.pre_batch_weight", False)]),
+        (
+            {"layers": [2, 1], "mask_rates": [0.0], "loss.ce.pre_batch_weight": 0.3},
+            [("loss.ce.pre_batch_weight", False)],
+        ),
     ],
 )
 def test_a_setting_that_changes_nothing_is_found(

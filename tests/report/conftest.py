@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from report.synthetic_study import Made, make_study
 
 from pmd_ray.report.contents import Contents, contents
-from report.synthetic_study import Made, make_study
 
 
 @pytest.fixture(scope="session")

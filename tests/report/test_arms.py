@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from report.synthetic_study import FILE, Made, make_study
 
 from pmd_ray.report.arms import choose, tried
 from pmd_ray.report.contents import contents
 from pmd_ray.report.lines import Chain, chains_of
-from report.synthetic_study import FILE, Made, make_study
 
 TUNED = FILE + "roles: {nuisance: {optimiser.lr: [1.0e-5, 1.0e-4]}}\n"
 

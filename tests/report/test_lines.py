@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from report.synthetic_study import FILE, Made, make_study
+
 from pmd_ray.report.contents import Contents
 from pmd_ray.report.lines import Role, Slot, chains_of
 from pmd_ray.report.summary import missing_text
 from pmd_ray.spec.keys import digest
-from report.synthetic_study import FILE, Made, make_study
 
 
 def nothing_is_missing(key: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report.synthetic_study import FILE, Made, make_study
 
 from pmd_ray.report.contents import Contents, contents
 from pmd_ray.report.questions import Answer, partner
@@ -14,7 +15,6 @@ from pmd_ray.stats.compare import compare
 from pmd_ray.stats.holm import holm
 from pmd_ray.stats.mcnemar import mcnemar_over_seeds
 from pmd_ray.stats.words import Alternative, Verdict
-from report.synthetic_study import FILE, Made, make_study
 
 HEAD = FILE[: FILE.index("compare:")]
 

@@ -165,3 +165,19 @@ def test_an_error_of_a_store_never_prints_its_secret_key(s3: SmallS3) -> None:
         store.manifest("a" * 64)
     assert "secret" not in str(raised.value)
     assert "secret" not in store.medium.shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("s3://KEY:SECRET@bucket/x", "s3://bucket/x"),
+        ("s3://KEY:SEC/RE+T@bucket/x?region=eu", "s3://bucket/x?region=eu"),
+        ("gs://anonymous@bucket/x", "gs://bucket/x"),
+        ("s3://bucket/x@v1", "s3://bucket/x@v1"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("pmd ablate x --storage s3://K:S@b/r --mail me@here", "pmd ablate x --storage s3://b/r --mail me@here"),
+        ("/runs/me@here", "/runs/me@here"),
+    ],
+)
+def test_an_address_is_printed_without_its_keys(given: str, shown: str) -> None:
+    assert location.without_secrets(given) == shown
