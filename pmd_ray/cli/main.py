@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,7 @@ def _verbs() -> Iterator[ModuleType]:
     for folder in map(Path, pmd_ray.cli.__path__):
         for file in sorted(folder.glob("*.py")):
             # The other files of this folder serve verbs; some of them import what only a running verb needs.
-            if "\ndef register(" in file.read_text(encoding="utf-8"):
+            if re.search(r"^def register\(", file.read_text(encoding="utf-8"), re.MULTILINE):
                 yield importlib.import_module(f"{pmd_ray.cli.__name__}.{file.stem}")
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pmd_ray.report.evidence import Costs, Stage, read_stage, worded
 from pmd_ray.report.find import Found, Place
 from pmd_ray.report.lines import Line
-from pmd_ray.report.measures import METRICS, per_query
+from pmd_ray.report.measures import METRICS, per_triple
 from pmd_ray.report.settings import difference_text
 from pmd_ray.spec.attempt import Attempt, Provenance
 from pmd_ray.spec.errors import UserError
@@ -143,7 +143,7 @@ def _stage(seed: int | None, key: str, found: Found, line: Line | None, store: S
         parents=_parents(found.places[0], line, seed) if line is not None and seed is not None else (),
         state=state,
         where=store.medium.where(f"{ARTIFACTS}/{key}"),
-        metrics={m: float(per_query(m, stage.ranks.ranks_T2).mean()) for m in METRICS} if stage else {},
+        metrics={m: float(per_triple(m, stage.ranks.ranks_T2).mean()) for m in METRICS} if stage else {},
         valid_mrr=stage.result.valid.all.mrr if stage and stage.result.valid else None,
         seconds=stage.result.seconds if stage else None,
         cpu_seconds=stage.result.cpu_seconds if stage else None,

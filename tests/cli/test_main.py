@@ -167,7 +167,7 @@ def test_a_verb_that_cannot_be_imported_is_a_bug_with_a_message(
     pmd: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / "broken_verb_of_a_test.py").write_text("import a_module_that_is_not_there\n")
+    (tmp_path / "broken_verb_of_a_test.py").write_text("import a_module_that_is_not_there\n\ndef register(app): ...\n")
     monkeypatch.setattr("pmd_ray.cli.__path__", [*cli.__path__, str(tmp_path)])
     done = pmd("data", "list")
     assert done.code == 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Pmd  # type: ignore[import-not-found]
 from report.synthetic_study import Made, make_study
+
+Pmd = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")

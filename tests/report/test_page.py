@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from report.synthetic_study import FILE, Made, make_study
 
+from pmd_ray.report.page import SECTIONS
 from pmd_ray.report.study_report import write_report
 from pmd_ray.spec.attempt import AttemptState, FailureKind
 
@@ -25,7 +26,6 @@ class Reading(HTMLParser):
         self.links: list[str] = []
         self.targets: set[str] = set()
         self.words: list[str] = []
-        self.columns: list[list[str]] = []
         self.feed(text)
         assert self.open == []
 
@@ -34,6 +34,7 @@ class Reading(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         assert not [name for name in given if name.startswith("on")]
         self.links += [given[name] for name in ("href", "src", "xlink:href", "action") if name in given]
+        assert given.get("id") not in self.targets
         self.targets |= {given["id"]} if "id" in given else set()
         if tag not in VOID:
             self.open.append(tag)
@@ -110,9 +111,9 @@ def test_it_says_what_a_reader_asks(told: tuple[Path, str, Reading]) -> None:
 
 def test_the_order_of_sections_is_that_of_its_contents(told: tuple[Path, str, Reading]) -> None:
     _, text, read = told
-    names = [link[1:] for link in read.links if link.startswith("#") and link[1:] in read.targets]
-    places = [text.index(f'id="{name}"') for name in names]
-    assert len(places) >= 11 and places == sorted(places)
+    places = [text.index(f'<section id="{name}"') for name, _ in SECTIONS]
+    assert places == sorted(places) and len(places) == text.count("<section ")
+    assert [link[1:] for link in read.links if link[1:] in dict(SECTIONS)] == [name for name, _ in SECTIONS]
 
 
 def test_failures_are_escaped_and_told_with_kind_and_traceback(tmp_path: Path) -> None:
