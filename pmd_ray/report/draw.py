@@ -113,7 +113,7 @@ def for_page(drawing: Drawing) -> str:
     text = drawing.svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[a-z]\w*_\d+"', "", text)  # names of parts: each figure has the same ones
+    text = re.sub(r' id="[a-z][\w.]*_\d+"', "", text)  # names of parts: each figure has the same ones
     found = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', text)
     width = float(found[1]) if found else 0.0
     head = f'<svg role="img" aria-label="{html.escape(drawing.title)}" style="--width:{width:.0f}pt" viewBox='
