@@ -36,7 +36,11 @@ def summary_sheet(rows: Sequence[SummaryRow]) -> Sheet:
 
 def summary_shown(rows: Sequence[SummaryRow], *, caption: str) -> Sheet:
     """The same for reading: mean ± standard deviation, differences with their interval."""
-    return sheet("summary", SHOWN, map(_shown, rows), texts=TEXTS, optional=("tuned", "note"), caption=caption)
+    said = [
+        _shown(row, missing=place == 0 or row.variant != rows[place - 1].variant)  # once for all of a variant's rows
+        for place, row in enumerate(rows)
+    ]
+    return sheet("summary", SHOWN, said, texts=TEXTS, optional=("tuned", "note"), caption=caption)
 
 
 def result_shown(rows: Sequence[SummaryRow], last: Mapping[str, Line], *, caption: str) -> Sheet:
@@ -49,7 +53,7 @@ def result_shown(rows: Sequence[SummaryRow], last: Mapping[str, Line], *, captio
     for row in rows:
         if row.line is not None and row.line is not last[row.variant]:
             continue
-        cells = _shown(row)
+        cells = _shown(row, missing=True)
         chain = [other for other in rows if other.variant == row.variant and other.line is not None]
         first = [
             other for other in chain if other.line is not row.line and other.line and other.line.slot is Slot.FIRST
@@ -96,7 +100,7 @@ def _wide(row: SummaryRow) -> dict[str, Cell]:
     return cells
 
 
-def _shown(row: SummaryRow) -> dict[str, Cell]:
+def _shown(row: SummaryRow, *, missing: bool) -> dict[str, Cell]:
     line, comparison = row.line, row.against.comparison
     if line is None:
         return {"variant": row.variant, "note": row.note}
@@ -110,7 +114,7 @@ def _shown(row: SummaryRow) -> dict[str, Cell]:
         "seeds": str(len(line.seeds)),
         "tuned": line.arm,
         "id": line.id,
-        "note": "; ".join(part for part in (row.note, row.missing) if part),
+        "note": "; ".join(part for part in (row.note, row.missing if missing else "") if part),
     }
     for metric, figure in row.figures.items():
         cells[TITLES[metric]] = with_spread(figure.mean, row.sd[metric], 1 if metric == "mr" else 3)

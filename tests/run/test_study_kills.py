@@ -22,7 +22,7 @@ from pmd_ray.spec.attempt import Attempt, AttemptState
 from pmd_ray.store.store import Store
 
 pytestmark = pytest.mark.slow
-EPOCHS = 6
+EPOCHS = 8
 KILLS = 10
 PATIENCE_S = 180.0
 TABLES = ("summary", "comparisons", "per_seed", "by_relation", "by_direction")
@@ -97,11 +97,11 @@ def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     chance = random.Random(int(os.environ.get("PMD_KILL_SEED", "0")))
     process, kills = ablate(killed), list[str]()
     while len(kills) < KILLS:
-        time.sleep(chance.uniform(0.2, 0.6) * lasted)
+        time.sleep(chance.uniform(0.08, 0.4) * lasted)
         what = chance.choice(["driver", "driver", "worker", "worker", *HEAD])
         if process.poll() is not None:
-            assert process.returncode == 0, (killed / "log.txt").read_text()[-3000:]
-            break
+            wait(process, killed)
+            pytest.fail(f"the study ended after {len(kills)} kills; make it longer")
         pid = victim(process, what)
         if pid is None:
             continue
