@@ -147,7 +147,8 @@ def test_scalars_lie_side_by_side(chromium: Browser, board: str, tmp_path: Path)
     chromium.open(f"{board}/#timeseries", width=1400)
     for name in ("direct/seed-0/3", "baseline/seed-0/teacher"):
         chromium.wait_for(name)
-    chromium.wait_for("loss/total")
+    for words in ("/total", "/hits@1", "29 sec"):  # the last: a value of a curve at its last step, after 29 seconds
+        chromium.wait_for(words)
     assert len(picture(chromium, "tensorboard_scalars", tmp_path, whole=False)) > 20_000
     assert len(ask(board, "runs")) == RUNS
 
