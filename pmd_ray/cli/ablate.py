@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pmd_ray.cli.distill import Overrides
-from pmd_ray.cli.options import Home, Json
+from pmd_ray.cli.options import Formats, Home, Json, formats_of
 from pmd_ray.cli.output import print_json, say, warn
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -66,6 +67,7 @@ def ablate(
     slots: Slots = None,
     workers: Workers = "1",
     home: Home = None,
+    formats: Formats = None,
     json: Json = False,
 ) -> None:
     """Train each distinct stage of an ablation once, write tables, figures and a page; the same command goes on."""
@@ -77,7 +79,7 @@ def ablate(
     path = find_study(file)
     told = str(path.absolute()) if path.is_file() and Path(file).is_file() else path.stem
     options = _options(device, cpus=cpus, gpus=gpus, slots=slots, workers=workers, storage=storage, home=home)
-    _run(study, out, storage, options, file=told, overrides=overrides or [], json=json)
+    _run(study, out, storage, options, file=told, overrides=overrides or [], formats=formats, json=json)
 
 
 def resume(
@@ -90,6 +92,7 @@ def resume(
     slots: Slots = None,
     workers: Workers = "1",
     home: Home = None,
+    formats: Formats = None,
     json: Json = False,
 ) -> None:
     """Go on with a study where it stopped; refuses, with the difference, when its file means something else now."""
@@ -121,7 +124,7 @@ def resume(
         storage=record.storage,
         home=home,
     )
-    _run(study, run, record.storage, options, file=record.file, overrides=record.overrides, json=json)
+    _run(study, run, record.storage, options, file=record.file, overrides=record.overrides, formats=formats, json=json)
 
 
 def _options(
@@ -157,7 +160,8 @@ def _run(
     options: StudyOptions,
     *,
     file: str,
-    overrides: Any,
+    overrides: Sequence[str],
+    formats: list[str] | None,
     json: bool,
 ) -> None:
     with stoppable(f"interrupted; what is finished is kept, pmd resume {out} goes on"):
@@ -179,16 +183,18 @@ def _run(
         say_plan(plan)
         with study_told(prepared.tree, plan.seconds, stored=plan.stored) as listen:
             walked = run_study(prepared, out, options, cost=plan.seconds, listen=listen)
-        _report(prepared, store, walked, out, json=json)
+        _report(prepared, store, walked, out, formats=formats, json=json)
     if walked.failed or walked.skipped:
         raise typer.Exit(1)
 
 
-def _report(prepared: Prepared, store: Store, walked: Walked, out: Path, *, json: bool) -> None:
+def _report(
+    prepared: Prepared, store: Store, walked: Walked, out: Path, *, formats: list[str] | None, json: bool
+) -> None:
     from pmd_ray.cli.report import show_written
     from pmd_ray.report.study_report import write_report
 
-    written = write_report(prepared.record, store, out)
+    written = write_report(prepared.record, store, out, formats=formats_of(formats))
     if walked.stopped:
         warn(f"the study stopped early: {walked.stopped}")
     if json:

@@ -35,3 +35,17 @@ Cache = Annotated[
         "--cache", envvar="PMD_CACHE", metavar="DIR", help="Keep tokens and entity vectors there for the next call."
     ),
 ]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        help="Only these of the report, separated by commas: csv, parquet, md, tex, svg, png, html, tensorboard "
+        "(default: all).",
+    ),
+]
+
+
+def formats_of(given: list[str] | None) -> list[str] | None:
+    """The formats asked for; None for all."""
+    return [part.strip() for text in given or [] for part in text.split(",") if part.strip()] or None

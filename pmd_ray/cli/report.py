@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmd_ray.cli.options import Json
+from pmd_ray.cli.options import Formats, Json, formats_of
 from pmd_ray.cli.output import print_json, print_table, say, warn
 from pmd_ray.cli.quiet import quieten
 
@@ -32,14 +32,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes (default: the study's folder).")
     ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="LIST",
-            help="Only these, separated by commas: csv, parquet, md, tex, svg, png, html, tensorboard (default: all).",
-        ),
-    ] = None,
+    formats: Formats = None,
     json: Json = False,
 ) -> None:
     """Write the tables, figures and page of a study, finished or not; nothing is trained."""
@@ -50,8 +43,7 @@ def report(
 
     record = read_record(run)
     store = Store.open(record.storage, create=False)
-    asked = [part.strip() for text in formats or [] for part in text.split(",") if part.strip()]
-    written = write_report(record, store, out or run, formats=asked or None)
+    written = write_report(record, store, out or run, formats=formats_of(formats))
     if json:
         print_json({"study": record.study.name, **written.json()})
     show_written(written, out or run, json=json)

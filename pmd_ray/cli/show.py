@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SHORT = 16
 """Digits of a stage key that are shown; `--json` has all."""
+COLUMNS = ("seed", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR", "validation MRR", "seconds", "CPU s", "state", "stage")
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +110,19 @@ def _draw(card: Card) -> None:
     rows += [[name, value] for name, values in _origin(card).items() for value in values]
     _say_pairs(rows)
     say("")
-    columns = ["seed", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR", "validation MRR", "seconds", "CPU s", "state", "stage"]
+    columns = [
+        "seed",
+        "MRR",
+        "Hits@1",
+        "Hits@3",
+        "Hits@10",
+        "MR",
+        "validation MRR",
+        "seconds",
+        "CPU s",
+        "state",
+        "stage",
+    ]
     print_table(columns, [_figures(stage) for stage in card.stages])
     for stage in card.stages:
         seed = "" if stage.seed is None else f"seed {stage.seed}: "

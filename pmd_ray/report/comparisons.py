@@ -53,12 +53,17 @@ def question_shown(answers: Sequence[Answer]) -> Sheet:
 
 def seeds_caption(answers: Sequence[Answer]) -> str:
     """What the comparisons support, by how many seeds they have."""
-    counts = sorted({len(answer.seeds) for answer in answers if answer.comparison is not None})
+    return " ".join(seeds_captions(answers))
+
+
+def seeds_captions(answers: Sequence[Answer]) -> list[str]:
+    """A paragraph for each number of seeds."""
+    counts = sorted({len(answer.seeds) for answer in answers if answer.comparison is not None}, reverse=True)
     if not counts:
-        return "No pair could be compared yet."
+        return ["No pair could be compared yet."]
     if len(counts) == 1:
-        return caption(counts[0])
-    return " ".join(f"Rows with {count} seed{'s' * (count > 1)}: {caption(count)}" for count in counts)
+        return [caption(counts[0])]
+    return [f"Rows with {count} seed{'s' * (count > 1)}: {caption(count)}" for count in counts]
 
 
 def _sides(question: CompareConfig) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +105,7 @@ def draw_forest(forest: Forest) -> Drawing:
             axis.set_ylim(len(group.rows) - 0.4, -0.6)
             axis.tick_params(axis="y", length=0)
             axis.grid(axis="x", color=INK, alpha=0.12, linewidth=0.5)
-            axis.set_title(_cut(group.title, 80), fontsize=9, x=0)
+            axis.set_title(textwrap.fill(_cut(group.title, 200), 76), fontsize=9)
             axis.spines[["left", "right", "top"]].set_visible(False)
         return _saved(figure, "forest", "Differences with their intervals")
 
@@ -122,10 +124,9 @@ def for_page(drawing: Drawing) -> str:
 
 
 def _panel(axis: Axes, chart: Chart, panel: Panel) -> None:
-    xs = [dot.x for series in panel.series for dot in series.dots]
-    step = (max(xs) - min(xs) or max(xs) or 1.0) * 0.012
+    step = _step(chart, len(panel.series))
     for place, (series, look) in enumerate(zip(panel.series, _looks(panel.series), strict=True)):
-        shift = step * (place - (len(panel.series) - 1) / 2) if chart.x_ticks else 0.0
+        shift = step * (place - (len(panel.series) - 1) / 2)
         x = [(dot.x + shift) / chart.unit for dot in series.dots]
         for at, dot in zip(x, series.dots, strict=True):
             marks = {"color": look["color"], "marker": look["marker"], "alpha": 0.4, "markeredgewidth": 0}
@@ -137,6 +138,14 @@ def _panel(axis: Axes, chart: Chart, panel: Panel) -> None:
     axis.grid(axis="y", color=INK, alpha=0.12, linewidth=0.5)
     axis.margins(x=0.06, y=0.08)
     axis.spines[["right", "top"]].set_visible(False)
+
+
+def _step(chart: Chart, series: int) -> float:
+    """How far series stand apart sideways where they share values of x: all of them within two fifths of a gap."""
+    if not chart.x_ticks or len(chart.x_ticks) < 2:
+        return 0.0
+    gap = min(after - before for before, after in itertools.pairwise(chart.x_ticks))
+    return min(0.4 * gap / series, 0.012 * (chart.x_ticks[-1] - chart.x_ticks[0]))
 
 
 def _looks(series: Sequence[Series]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from pmd_ray.report.test_ranks import TestRanks, read_test_ranks
+from pmd_ray.report.triple_ranks import TripleRanks, read_triple_ranks
 from pmd_ray.spec.attempt import Attempt, AttemptState, Provenance, Record
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.results import GradeResult
@@ -42,7 +42,7 @@ class Stage:
     """A stage whose artifact is there and read."""
 
     result: GradeResult
-    ranks: TestRanks
+    ranks: TripleRanks
     provenance: Provenance
     costs: Costs | None
     events: tuple[str, ...]
@@ -116,7 +116,7 @@ def read_stage(store: Store, key: str) -> Stage | None:
         raise UserError("it was not ranked on the test split")
     return Stage(
         result=GradeResult.model_validate_json(store.open_file(key, RESULT)),
-        ranks=read_test_ranks(io.BytesIO(store.open_file(key, RANKS))),
+        ranks=read_triple_ranks(io.BytesIO(store.open_file(key, RANKS))),
         provenance=manifest.provenance,
         costs=Costs.model_validate_json(store.open_file(key, COSTS)) if COSTS in there else None,
         events=tuple(name for name in there if name.startswith(EVENTS)),

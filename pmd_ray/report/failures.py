@@ -20,7 +20,7 @@ class Failure:
     message: str
     seed: int = 0
     users: tuple[str, ...] = ()
-    """`variant grade` of each chain that uses the stage."""
+    """Variant and grade of each chain that uses the stage."""
     host: str = ""
     seconds: float | None = None
     epochs: int = 0
@@ -39,7 +39,7 @@ def failures(chains: Sequence[Chain], evidence: Evidence) -> list[Failure]:
             for seed, key in line.keys.items():
                 seeds[key] = seed
                 users.setdefault(key, []).append(
-                    f"{chain.variant} {line.grade}" + (f" ({chain.arm})" if chain.arm else "")
+                    f"{chain.variant}, grade {line.grade}" + (f" ({chain.arm})" if chain.arm else "")
                 )
     return [
         replace(failure, seed=seeds[key], users=tuple(users[key]))

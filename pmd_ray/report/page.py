@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmd_ray.report.arms import tried
-from pmd_ray.report.comparisons import question_shown, seeds_caption
+from pmd_ray.report.comparisons import question_shown, seeds_captions
 from pmd_ray.report.contents import Contents
 from pmd_ray.report.costs import cost_shown
 from pmd_ray.report.draw import Drawing, for_page
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TEMPLATE = "page.html.j2"
 RESULT_CAPTION = "Intervals are for other seeds and other test triples; what so many seeds support stands below."
 GRADES_CAPTION = (
-    "Mean ± standard deviation over seeds. A verdict of `exploratory` stands where no question of the study asks for "
+    "Mean ± standard deviation over seeds. A verdict of “exploratory” stands where no question of the study asks for "
     "the difference: its p is not corrected for how many there are."
 )
 CAPTIONS = {
@@ -62,7 +62,7 @@ class Page:
     result: Sheet
     figures: tuple[Drawn, ...]
     questions: tuple[Sheet, ...]
-    statistics: str
+    statistics: tuple[str, ...]
     summary: Sheet
     paper: Sheet | str
     """The table, or why there is none."""
@@ -72,7 +72,7 @@ class Page:
     arms: Sheet | None
     tuning: str
     chains: int
-    """Distinct users of the tree's stages."""
+    """Users of the tree's stages: variants, or variants with each choice of nuisance settings."""
     sharing: str
     tree: tuple[Node, ...]
     gaps: tuple[tuple[str, str], ...]
@@ -142,7 +142,7 @@ def build_page(found: Contents, drawings: Sequence[Drawing], files: Sequence[Pat
         # Drawn by us, names escaped by matplotlib's writer of XML.
         figures=tuple(Drawn(svg=Markup(for_page(one)), caption=CAPTIONS[one.name]) for one in drawings),
         questions=tuple(_questions(found)),
-        statistics=seeds_caption(found.answers),
+        statistics=tuple(seeds_captions(found.answers)),
         summary=summary_shown(found.rows, caption=GRADES_CAPTION),
         paper=paper_shown(paper) if paper else why,
         directions=directions_shown(chains, found.numbers),
@@ -212,7 +212,7 @@ def _bill(found: Contents) -> str:
     bill = found.bill
     gpu = f" and {bill.gpu_hours:.2f} GPU-hours" if bill.gpu_hours else ""
     lost = f" {bill.lost_seconds:.0f} seconds were lost to attempts that failed." if bill.lost_seconds else ""
-    tries = f" in {bill.attempts} attempts" if bill.attempts else ""
+    tries = f" in {bill.attempts} attempt{'s' * (bill.attempts != 1)}" if bill.attempts else ""
     return f"{bill.there} stages took {bill.cpu_hours:.2f} CPU-hours{gpu}, each counted once{tries}.{lost}"
 
 

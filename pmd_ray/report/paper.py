@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pmd_ray.report.lines import Chain, Line
-from pmd_ray.report.measures import TITLES, Floats, spread
+from pmd_ray.report.measures import METRICS, TITLES, Floats, spread
 from pmd_ray.report.plots import PerSeed
 from pmd_ray.report.sheet import Cell, Sheet, number, sheet, signed, with_spread
 from pmd_ray.spec.chain import ChainConfig
@@ -25,7 +25,7 @@ GRAPHS = ("WN18RR", "FB15k-237")
 ENCODER = "bert-base"
 """What the encoder's name starts with, its folder left out."""
 COLUMNS = ("id", "variant", "grade", "layers", "metric", "ours", "sd", "seeds", "paper", "ours_minus_paper", "source")
-SHOWN = ("variant", "layers", "metric", "ours", "paper", "ours − paper", "seeds", "source")
+SHOWN = ("variant", "grade", "layers", "metric", "ours", "paper", "ours − paper", "seeds", "source")
 TEXTS = ("id", "variant", "grade", "metric", "source")
 CAPTION = "As shares of 1 (MR: ranks). The paper gives one run for each figure, without a spread."
 
@@ -84,6 +84,7 @@ def paper_shown(found: Sheet) -> Sheet:
         rows.append(
             {
                 "variant": row["variant"],
+                "grade": row["grade"],
                 "layers": str(row["layers"]),
                 "metric": TITLES[str(row["metric"])],
                 "ours": with_spread(ours, sd, digits),
@@ -149,8 +150,6 @@ def _pairs(record: StudyRecord, chains: Sequence[Chain]) -> Iterator[tuple[Line,
     for chain in chains:
         lines = {(line.slot, line.layers): line for line in chain.lines if line.seeds}  # the last of each depth
         for line in lines.values():
-            taken: set[str] = set()
-            for value in values:
-                if value.metric not in taken and value.fits(line):
-                    taken.add(value.metric)
-                    yield line, value
+            fitting = [value for value in values if value.fits(line)]
+            for metric in METRICS:
+                yield from ((line, value) for value in [v for v in fitting if v.metric == metric][:1])

@@ -64,6 +64,8 @@ class Chart:
 def size_chart(chains: Sequence[Chain], parameters: Mapping[str, int], per_seed: PerSeed) -> Chart | None:
     """MRR against parameters: each variant's students, teachers, and students without a teacher.
 
+    None where all networks are of one size.
+
     Args:
         parameters: By line id; what has none is left out.
     """
@@ -88,7 +90,7 @@ def size_chart(chains: Sequence[Chain], parameters: Mapping[str, int], per_seed:
     for chain in chains:
         first = [line for line in chain.lines if line.slot is Slot.FIRST]
         add("teacher" if len(teachers) == 1 else f"teacher of {chain.variant}", first, "teacher")
-    if not series:
+    if len({dot.x for one in series for dot in one.dots}) < 2:
         return None
     panel = Panel(title="MRR", series=tuple(series))
     return Chart(

@@ -60,11 +60,6 @@ def one_value(value: Any) -> Value:
     return float(value) if isinstance(value, int | float) else canonical_json(value)
 
 
-def worded(value: Value) -> str:
-    """As text: 0.1, 3, true, none."""
-    return _word(value)
-
-
 def _word(value: Any) -> str:
     match value:
         case None:

@@ -88,10 +88,10 @@ def summary_rows(
 
 
 def missing_text(chain: Chain) -> str:
-    """The seeds that do not count, and why: `seed 2: 6 failed (oom), 3 not trained`."""
+    """The seeds that do not count, and why: `seed 2: grade 6 failed (oom), grade 3 not trained`."""
     by_seed: dict[int, list[str]] = {}
     for gap in chain.gaps:
-        by_seed.setdefault(gap.seed, []).append(f"{gap.grade} {gap.why}")
+        by_seed.setdefault(gap.seed, []).append(f"grade {gap.grade} {gap.why}")
     return "; ".join(f"seed {seed}: {', '.join(whys)}" for seed, whys in by_seed.items())
 
 

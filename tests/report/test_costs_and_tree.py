@@ -98,9 +98,9 @@ def test_failures_name_their_kind_their_users_and_whether_they_are_mended(broken
     found = {(f.what, f.mended): f for f in contents(broken.record, broken.store).failures}
     assert set(found) == {("failed (oom)", True), ("failed (nan)", False), ("artifact", False)}
     oom, nan = found["failed (oom)", True], found["failed (nan)", False]
-    assert oom.users == ("direct 3",) and oom.seed == 0 and oom.epochs == 1
+    assert oom.users == ("direct, grade 3",) and oom.seed == 0 and oom.epochs == 1
     assert oom.message == "MemoryError: <b>17 GB</b>" and "MemoryError" in oom.traceback
-    assert nan.users == ("fixed_10 6",) and nan.seed == 1
+    assert nan.users == ("fixed_10, grade 6",) and nan.seed == 1
     assert "test_ranks.parquet" in found["artifact", False].message
 
 
@@ -113,7 +113,7 @@ def test_seeds_with_gaps_do_not_count(broken: Made) -> None:
         "direct": (0, 1, 2),
     }
     row = next(row for row in found.rows if row.variant == "fixed_10")
-    assert row.missing == "seed 1: 6 failed (nan)"
+    assert row.missing == "seed 1: grade 6 failed (nan)"
 
 
 def test_the_tree_shows_what_is_shared(broken: Made) -> None:

@@ -62,7 +62,7 @@ def test_a_seed_with_a_missing_stage_does_not_count_and_is_named(made: Made) -> 
     chain = next(chain for chain in chains if chain.variant == "no_mgfd")
     assert {line.seeds for line in chain.lines} == {(0, 2)}
     assert chain.lines[0].counted_keys == (made.key("no_mgfd", "teacher", 0), made.key("no_mgfd", "teacher", 2))
-    assert missing_text(chain) == "seed 1: 6 failed (oom)"
+    assert missing_text(chain) == "seed 1: grade 6 failed (oom)"
     assert {c.variant: c.seeds for c in chains if c is not chain} == {
         name: (0, 1, 2) for name in ("baseline", "fixed_10", "direct")
     }

@@ -97,7 +97,7 @@ def test_it_says_what_a_reader_asks(told: tuple[Path, str, Reading]) -> None:
         "seeds 0, 1, 2",
         "3 paired seeds.",
         "63 stages asked for by 12 chains are 39 distinct ones",
-        "all 4 chains",
+        "all 4 variants",
         "None: every stage was trained at its first attempt.",
         "0123456789ab, pmd_ray 0.2.0",
         "node7: 2 cores, Xeon 8480",
@@ -124,9 +124,9 @@ def test_failures_are_escaped_and_told_with_kind_and_traceback(tmp_path: Path) -
     attempt.end(AttemptState.FAILED, FailureKind.OUT_OF_MEMORY, MemoryError(f"asked for {EVIL}"), seconds=3.0)
     text, read = page(made, tmp_path / "out")
     assert EVIL not in text
-    assert "failed (oom), seed 1: direct 3" in read.text.replace(" ,", ",")
+    assert "failed (oom), seed 1: direct, grade 3" in read.text.replace(" ,", ",")
     assert f"MemoryError: asked for {EVIL}" in read.text
-    assert "direct : seed 1: 3 failed (oom)" in read.text
+    assert "direct : seed 1: grade 3 failed (oom)" in read.text
     assert "38 of 39 stages are there" in read.text
 
 

@@ -40,6 +40,11 @@ def test_size_against_mrr(found: Contents) -> None:
     assert dots[0].mean == pytest.approx(np.mean(dots[0].seeds), rel=1e-15)
 
 
+def test_networks_of_one_size_are_no_curve(tmp_path: Path) -> None:
+    made = make_study(tmp_path, file=RATES.replace("[12, 12, 6]", "[12, 12]").replace(", 0.0]", "]"), triples=9)
+    assert chart(contents(made.record, made.store), "mrr_parameters") is None
+
+
 def test_schedules_need_two_variants_with_two_depths(found: Contents, tmp_path: Path) -> None:
     depths = chart(found, "schedules")
     assert depths is not None and depths.x_ticks == (3.0, 6.0, 12.0)

@@ -88,7 +88,7 @@ def test_what_an_earlier_report_left_goes_and_what_is_anothers_stays(made: Made,
 def test_an_unfinished_study_has_a_report_that_says_so(tmp_path: Path) -> None:
     made = make_study(tmp_path, without=lambda run, use: run.seed == 2 and use.grade == "3", triples=20)
     written = write_report(made.record, made.store, tmp_path / "out")
-    assert written.missing[0] == "baseline: seed 2: 3 not trained" and len(written.missing) == 4
+    assert written.missing[0] == "baseline: seed 2: grade 3 not trained" and len(written.missing) == 4
     assert written.table.column("seeds") == ["2", "2", "2", "2"]
     assert "35 of 39 stages are there" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
@@ -99,7 +99,7 @@ def test_a_broken_artifact_is_no_number(tmp_path: Path) -> None:
     ranks.write_bytes(ranks.read_bytes()[:100])
     written = write_report(made.record, made.store, tmp_path / "out", formats=["csv"])
     assert written.failed == 1
-    assert written.missing[0].startswith("direct: seed 1: 3 cannot be read: the artifact in")
+    assert written.missing[0].startswith("direct: seed 1: grade 3 cannot be read: the artifact in")
 
 
 def test_artifacts_over_different_triples_are_refused(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_what_is_missing_is_said_in_its_rows(tmp_path: Path) -> None:
     found = contents(made.record, made.store)
     one = row(found, "no_mgfd", "12")
     assert one.figures == {} and one.line and one.line.seeds == ()
-    assert one.missing == "seed 0: 3 not trained; seed 1: 3 not trained; seed 2: 3 not trained"
+    assert one.missing == "seed 0: grade 3 not trained; seed 1: grade 3 not trained; seed 2: grade 3 not trained"
     assert one.result is not None  # its size is known: that grade was trained
     assert row(found, "no_mgfd", "3").result is None
     assert found.rows[0].missing == ""

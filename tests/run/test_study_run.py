@@ -6,32 +6,22 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from reference import tiny_study
 
-from pmd_ray.run.cluster import cluster_for
 from pmd_ray.run.study import Prepared, StudyOptions, prepare, run_study
 from pmd_ray.run.study_events import ArtifactSetAside, StageStored, StageTroubled, StudyEvent
 from pmd_ray.run.walk import Walked
-from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.attempt import AttemptState, FailureKind
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.study_file import load_study
 from pmd_ray.store.store import Store
 from pmd_ray.train.workshop import Places
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_running")]
 RESULTS = ("test_ranks.parquet", "valid_ranks.parquet")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_running() -> Iterator[None]:
-    """One Ray for all tests of this file."""
-    with cluster_for(WorkerPlan(), cpus=1, gpus=0):
-        yield
 
 
 def prepared(folder: Path, *overrides: str, store: str = "store") -> tuple[Prepared, StudyOptions]:
@@ -51,7 +41,7 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, ray_running: None) -> Path:
     """A folder in which the tiny study was run, undisturbed."""
     folder = tmp_path_factory.mktemp("study")
     walked, heard, store = run(folder)

@@ -6,14 +6,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from reference.tiny import write_chain
 
-from pmd_ray.run.cluster import connected
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain_file import load_chain
@@ -23,16 +21,8 @@ from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted, Step
 from pmd_ray.train.stage import Stage
 from pmd_ray.train.workshop import Places, device_of, open_workshop
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_running")]
 PAIR = WorkerPlan(2, 2, cpus=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_running() -> Iterator[None]:
-    """One Ray for all tests of this file."""
-    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.1"
-    with connected(PAIR):
-        yield
 
 
 def stage_of(folder: Path, *overrides: str) -> Stage:

@@ -17,10 +17,8 @@ READ = ["direction", "head", "relation", "answer", "rank"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestRanks:
+class TripleRanks:
     """Ranks of every test triple in both directions."""
-
-    __test__ = False  # no test class of pytest's
 
     triples: pa.Table
     """[T] `head`, `relation`, `tail`: ids as words."""
@@ -28,7 +26,7 @@ class TestRanks:
     """Rank of the tail (forward), rank of the head (backward)."""
 
 
-def read_test_ranks(file: BinaryIO) -> TestRanks:
+def read_triple_ranks(file: BinaryIO) -> TripleRanks:
     """Read what `train.ranks_file` wrote: rows 2i and 2i + 1 are the two directions of triple i.
 
     Raises:
@@ -56,7 +54,7 @@ def read_test_ranks(file: BinaryIO) -> TestRanks:
             "tail": _every_other(words["answer"], 0),
         }
     )
-    return TestRanks(triples=triples, ranks_T2=table["rank"].to_numpy().reshape(-1, 2))
+    return TripleRanks(triples=triples, ranks_T2=table["rank"].to_numpy().reshape(-1, 2))
 
 
 def _every_other(column: pa.ChunkedArray, start: int) -> pa.ChunkedArray:
