@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pmd_ray.spec.base import Frozen
 from pmd_ray.spec.chain import ChainConfig
@@ -41,6 +41,12 @@ class CompareConfig(Frozen):
     """What is to be shown of variant minus control."""
     margin: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Non-inferiority: how much worse than its control a variant may be, such as 0.005 (0.5 points of MRR)."""
+
+    @model_validator(mode="after")
+    def _margin_asks_for_no_less(self) -> CompareConfig:
+        if self.margin is not None and self.alternative == "less":
+            raise ValueError("a margin asks whether the variant is not worse; alternative: less asks the contrary")
+        return self
 
     @field_validator("grade", mode="before")
     @classmethod

@@ -147,8 +147,8 @@ def test_a_scratch_encoder_is_the_same_in_every_process(fresh: Path, monkeypatch
 def test_an_interrupted_run_goes_on(pmd: Pmd, tmp_path: Path, number: int) -> None:
     """Stopped in the second grade, after its first epoch; the same command then does what is left."""
     chain, out = write_chain(tmp_path), tmp_path / "run"
-    settings = [f"--set={one}" for one in ("layers=[1,1]", "mask_rates=[0.2]", "controls=false", "optimiser.epochs=1")]
-    command = ("distill", chain, *settings, "--set=grades.1.optimiser.epochs=5", "--out", out)
+    settings = [f"--set={one}" for one in ("layers=[1,1]", "mask_rates=[0.2]", "controls=false", "optimiser.batch=60")]
+    command = ("distill", chain, *settings, "--set=grades.1.optimiser.epochs=8", "--out", out)
     with signalled(number, lambda: list((out / ".1.training").glob("epoch-*/progress.json"))):
         stopped = pmd(*command)
     assert (stopped.code, stopped.out) == (130, "")

@@ -164,8 +164,8 @@ def test_real_queries(shared_data: Path, name: str) -> None:
     graph = load_graph(shared_data / name)
     pieces = make_pieces(graph, WORDPIECE)
     rng = np.random.default_rng(0)
-    queries = graph.train[rng.choice(len(graph.train), 120, replace=False)].astype(np.int64)
-    turned = np.arange(120) % 2 == 1
+    queries = graph.train[rng.choice(len(graph.train), 80, replace=False)].astype(np.int64)
+    turned = np.arange(80) % 2 == 1
     queries[turned] = queries[turned][:, ::-1] + np.array([0, graph.num_relations, 0])
     for max_tokens in (49, 50):
         assert_all_same(Texts(graph, pieces, WORDPIECE, TextConfig(max_tokens=max_tokens)), queries)

@@ -18,6 +18,7 @@ from pmd_ray.run.walk import Ending, StageJob
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.attempt import AttemptState, FailureKind
 from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerError
+from pmd_ray.spec.study_file import load_study
 from pmd_ray.store.store import Store
 from pmd_ray.train import stage as training
 from pmd_ray.train.costs import COSTS
@@ -28,7 +29,9 @@ from pmd_ray.train.workshop import Places
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> StageTree:
     """The stages of the tiny study."""
-    return tiny_study.tree_of(tiny_study.load_tiny(tmp_path_factory.mktemp("study")))
+    few_steps = {"batch: 16": "batch: 60"}
+    file = tiny_study.write_study(tmp_path_factory.mktemp("study"), **few_steps)
+    return tiny_study.tree_of(load_study(str(file)))
 
 
 @pytest.fixture
@@ -195,7 +198,7 @@ def test_a_graph_that_changed_since_the_plan_is_refused(tree: StageTree, setting
 
 def test_a_smaller_micro_batch_is_the_same_experiment(tree: StageTree, setting: StudySetting) -> None:
     job = first(tree)
-    optimiser = job.grade.optimiser.model_copy(update={"micro_batch": 4})
+    optimiser = job.grade.optimiser.model_copy(update={"micro_batch": 16})
     smaller = replace(job, grade=job.grade.model_copy(update={"optimiser": optimiser}))
     assert train_job(smaller, setting, silent).ending is Ending.DONE
     assert Store.open(setting.storage).has(job.key)
