@@ -6,7 +6,9 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from pmd_ray.plan.tree import build_tree
 from pmd_ray.spec.attempt import Provenance
 from pmd_ray.spec.chain_stages import Facts
-from pmd_ray.spec.results import GradeResult
+from pmd_ray.spec.results import GradeResult, RankingReport
 from pmd_ray.spec.study_file import load_study
 from pmd_ray.spec.study_record import DatasetRecord, RunRecord, StageUse, StudyRecord
 from pmd_ray.store.store import Store
@@ -136,20 +138,12 @@ def publish(
     _, use = made.uses[key]
     work = made.store.work(key)
     work.mkdir(parents=True, exist_ok=True)
-    asked = queries(triples, entities=entities, relations=len(relations))
-    ids = [f"e{number}" for number in range(entities)]
     reports = {}
     for split in ("valid", "test"):
-        ranks = draw_ranks(key, split, triples=triples, entities=entities, skill=skill)
-        reports[split] = report_of(ranks, asked[:, 1], relations, split=split)
-        rows = RankRows(
-            queries=asked,
-            ranks=ranks,
-            scores=np.zeros(len(ranks), np.float32),
-            top_ids=np.zeros((len(ranks), 1), np.int32),
-            top_scores=np.zeros((len(ranks), 1), np.float32),
+        reports[split], content = drawn(
+            key, split, triples=triples, entities=entities, relations=tuple(relations), skill=skill
         )
-        write_ranks(work / f"{split}_ranks.parquet", rows, entity_ids=ids, relation_ids=relations)
+        (work / f"{split}_ranks.parquet").write_bytes(content)
     result = GradeResult(
         name=use.grade,
         key=key,
@@ -192,6 +186,26 @@ def publish(
         threads=1,
     )
     made.store.publish(key, work, provenance=provenance, seconds=result.seconds, cpu_seconds=result.cpu_seconds)
+
+
+@cache
+def drawn(
+    key: str, split: str, *, triples: int, entities: int, relations: tuple[str, ...], skill: float
+) -> tuple[RankingReport, bytes]:
+    """Metrics and ranks file of a stage's split; studies that share a stage share them."""
+    asked = queries(triples, entities=entities, relations=len(relations))
+    ranks = draw_ranks(key, split, triples=triples, entities=entities, skill=skill)
+    rows = RankRows(
+        queries=asked,
+        ranks=ranks,
+        scores=np.zeros(len(ranks), np.float32),
+        top_ids=np.zeros((len(ranks), 1), np.int32),
+        top_scores=np.zeros((len(ranks), 1), np.float32),
+    )
+    ids = [f"e{number}" for number in range(entities)]
+    with TemporaryDirectory() as folder:
+        write_ranks(Path(folder) / "ranks", rows, entity_ids=ids, relation_ids=relations)
+        return report_of(ranks, asked[:, 1], relations, split=split), (Path(folder) / "ranks").read_bytes()
 
 
 def queries(triples: int, *, entities: int, relations: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import pytest
 from report.synthetic_study import FILE, Made, make_study
 
 from pmd_ray.report.page import SECTIONS
-from pmd_ray.report.study_report import write_report
+from pmd_ray.report.study_report import Written, write_report
 from pmd_ray.spec.attempt import AttemptState, FailureKind
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
@@ -58,15 +58,15 @@ class Reading(HTMLParser):
 
 
 def page(made: Made, out: Path) -> tuple[str, Reading]:
-    write_report(made.record, made.store, out)
+    write_report(made.record, made.store, out, formats=["html"])
     text = (out / "report.html").read_text(encoding="utf-8")
     return text, Reading(text)
 
 
 @pytest.fixture(scope="module")
-def told(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Reading]:
-    out = tmp_path_factory.mktemp("page")
-    return (out, *page(made, out))
+def told(reported: Written) -> tuple[Path, str, Reading]:
+    text = (reported.out / "report.html").read_text(encoding="utf-8")
+    return reported.out, text, Reading(text)
 
 
 def test_it_is_one_file_without_a_network(told: tuple[Path, str, Reading]) -> None:
@@ -116,13 +116,23 @@ def test_the_order_of_sections_is_that_of_its_contents(told: tuple[Path, str, Re
     assert [link[1:] for link in read.links if link[1:] in dict(SECTIONS)] == [name for name, _ in SECTIONS]
 
 
-def test_failures_are_escaped_and_told_with_kind_and_traceback(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Reading]:
+    """The page of a study with an odd `about` and a failure."""
+    folder = tmp_path_factory.mktemp("odd")
     made = make_study(
-        tmp_path, without=lambda run, use: (run.variant, use.grade, run.seed) == ("direct", "3", 1), triples=9
+        folder,
+        file=FILE.replace("Does masking help, and does the chain of teachers?", "'{{ 7 * 7 }} <b onmouseover=x>&amp;'"),
+        without=lambda run, use: (run.variant, use.grade, run.seed) == ("direct", "3", 1),
+        triples=9,
     )
     attempt = made.store.begin(made.key("direct", "3", 1), study="synthetic")
     attempt.end(AttemptState.FAILED, FailureKind.OUT_OF_MEMORY, MemoryError(f"asked for {EVIL}"), seconds=3.0)
-    text, read = page(made, tmp_path / "out")
+    return page(made, folder / "out")
+
+
+def test_failures_are_escaped_and_told_with_kind_and_traceback(odd: tuple[str, Reading]) -> None:
+    text, read = odd
     assert EVIL not in text
     assert "failed (oom), seed 1: direct, grade 3" in read.text.replace(" ,", ",")
     assert f"MemoryError: asked for {EVIL}" in read.text
@@ -137,7 +147,5 @@ def test_nuisance_settings_are_told_with_how_many_were_tried(tmp_path: Path) -> 
     assert read.text.count("chosen") >= 4
 
 
-def test_an_odd_about_is_text(tmp_path: Path) -> None:
-    text = FILE.replace("Does masking help, and does the chain of teachers?", "'{{ 7 * 7 }} <b onmouseover=x>&amp;'")
-    _, read = page(make_study(tmp_path, file=text, triples=9), tmp_path / "out")
-    assert "{{ 7 * 7 }} <b onmouseover=x>&amp;" in read.text
+def test_an_odd_about_is_text(odd: tuple[str, Reading]) -> None:
+    assert "{{ 7 * 7 }} <b onmouseover=x>&amp;" in odd[1].text

@@ -11,10 +11,13 @@ from report.synthetic_study import FILE, Made, make_study
 from pmd_ray.report.contents import Contents, contents
 from pmd_ray.report.questions import Answer, partner
 from pmd_ray.report.study_report import write_report
+from pmd_ray.spec.errors import SpecError
+from pmd_ray.spec.study_record import StudyRecord
 from pmd_ray.stats.compare import compare
 from pmd_ray.stats.holm import holm
 from pmd_ray.stats.mcnemar import mcnemar_over_seeds
 from pmd_ray.stats.words import Alternative, Verdict
+from pmd_ray.store.store import Store
 
 HEAD = FILE[: FILE.index("compare:")]
 
@@ -69,13 +72,22 @@ def test_a_partner_stands_in_the_same_place_at_the_same_depth(found: Contents) -
     assert none is None and why == "direct has no later grade of 6 layers"
 
 
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """All stages of `HEAD`, whatever a study compares of them."""
+    return make_study(tmp_path_factory.mktemp("stored"), triples=20).store
+
+
+def record_of(folder: Path, file: str) -> StudyRecord:
+    return make_study(folder, file=file, triples=20, without=lambda run, use: True).record
+
+
 @pytest.mark.parametrize(
     ("grade", "depths"), [("each", [12, 6, 3]), ("6", [6]), ("12", [12]), ("last", [3]), ("9", [None])]
 )
-def test_grades_that_are_asked_for(tmp_path: Path, grade: str, depths: list[int | None]) -> None:
+def test_grades_that_are_asked_for(tmp_path: Path, stored: Store, grade: str, depths: list[int | None]) -> None:
     compare = f"compare:\n  - {{pairs: [[fixed_10, baseline]], grade: {grade}, metric: hits@10}}\n"
-    made = make_study(tmp_path, file=HEAD + compare, triples=20)
-    answers = contents(made.record, made.store).answers
+    answers = contents(record_of(tmp_path, HEAD + compare), stored).answers
     assert [answer.line and answer.line.layers for answer in answers] == depths
     if depths == [None]:
         assert answers[0].note == "fixed_10 and baseline do not both have a grade of 9 layers"
@@ -123,12 +135,14 @@ def test_one_seed_has_an_interval_and_no_test(tmp_path: Path) -> None:
     assert row.sd["mrr"] is None and row.verdict == "1 seed, no test"
 
 
-def test_less_with_a_margin_is_told_rather_than_judged(tmp_path: Path) -> None:
-    text = HEAD + "compare: [{pairs: [[no_mgfd, baseline]], alternative: less, margin: 0.01}]\n"
-    made = make_study(tmp_path, file=text, triples=20)
-    (answer,) = contents(made.record, made.store).answers
+def test_less_is_asked_without_a_margin(tmp_path: Path, stored: Store) -> None:
+    """A margin asks whether the variant is not worse: together with `less`, a file is refused."""
+    text = HEAD + "compare: [{pairs: [[no_mgfd, baseline]], alternative: less}]\n"
+    (answer,) = contents(record_of(tmp_path, text), stored).answers
     assert answer.comparison and answer.comparison.margin is None
-    assert answer.comparison.alternative is Alternative.LESS and answer.note.startswith("no margin judged")
+    assert answer.comparison.alternative is Alternative.LESS and answer.note == ""
+    with pytest.raises(SpecError, match="a margin asks whether the variant is not worse"):
+        record_of(tmp_path, text.replace("less", "less, margin: 0.01"))
 
 
 def test_without_any_artifact_nothing_is_invented(tmp_path: Path) -> None:
@@ -137,5 +151,5 @@ def test_without_any_artifact_nothing_is_invented(tmp_path: Path) -> None:
     assert all(answer.comparison is None for answer in found.answers)
     assert {answer.note for answer in found.answers} == {"no seed for which both are complete"}
     assert all(not row.figures for row in found.rows)
-    written = write_report(made.record, made.store, tmp_path / "out")
+    written = write_report(made.record, made.store, tmp_path / "out", formats=["html"])
     assert (tmp_path / "out" / "report.html").is_file() and written.table.column("MRR") == [None] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from reference.full_disk import files_up_to
 from report.synthetic_study import Made, depth_decides, make_study, publish
 
 from pmd_ray.report.folder import write_text
-from pmd_ray.report.study_report import FIGURES, TABLES, write_report
+from pmd_ray.report.study_report import FIGURES, TABLES, Written, write_report
 from pmd_ray.spec.attempt import AttemptState
 from pmd_ray.spec.errors import StorageError, UserError
 
@@ -28,23 +29,41 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_what_is_written(made: Made, tmp_path: Path) -> None:
-    written = write_report(made.record, made.store, tmp_path)
+def test_what_is_written(reported: Written) -> None:
+    out = reported.out
     endings = {"csv": TABLES[:-1], "md": ("summary", "comparisons", "cost"), "tex": ("summary", "comparisons", "cost")}
     tables = {f"tables/{name}.{ending}" for ending, names in endings.items() for name in names}
     figures = {f"figures/{name}.{ending}" for name in FIGURES[:-1] for ending in ("svg", "png")}
-    assert set(files(tmp_path)) == tables | figures | {"tables/queries.parquet", "report.html"}
-    assert {path.relative_to(tmp_path).as_posix() for path in written.files if "tensorboard" not in path.parts} == set(
-        files(tmp_path)
+    assert set(files(out)) == tables | figures | {"tables/queries.parquet", "report.html"}
+    assert {path.relative_to(out).as_posix() for path in reported.files if "tensorboard" not in path.parts} == set(
+        files(out)
     )
-    assert written.failed == 0 and written.missing == ()
-    assert len(pq.read_table(tmp_path / "tables" / "queries.parquet")) == 63 * 120
+    assert reported.failed == 0 and reported.missing == ()
+    assert len(pq.read_table(out / "tables" / "queries.parquet")) == 63 * 120
 
 
-def test_two_reports_are_the_same_bytes(made: Made, tmp_path: Path) -> None:
-    write_report(made.record, made.store, tmp_path / "a")
-    write_report(made.record, made.store, tmp_path / "b")
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+@pytest.fixture(scope="module")
+def again(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The same report by a process of its own, which had loaded nothing, and what heavy modules it then held."""
+    out = tmp_path_factory.mktemp("again")
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from pmd_ray.report.study_report import write_report\n"
+        "from pmd_ray.spec.study_folder import read_record\nfrom pmd_ray.store.store import Store\n"
+        f"record = read_record(Path({str(made.folder)!r}))\n"
+        f"write_report(record, Store.open(record.storage, create=False), Path({str(out)!r}))\n"
+        "print(sorted({'torch', 'ray', 'transformers', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    return out, done.stdout.strip() or done.stderr
+
+
+def test_two_reports_are_the_same_bytes(reported: Written, again: tuple[Path, str]) -> None:
+    assert files(reported.out) == files(again[0])
+
+
+def test_tables_need_neither_torch_nor_ray(again: tuple[Path, str]) -> None:
+    assert again[1] == "[]"
 
 
 def test_metric_tables_follow_from_the_ranks_alone(tmp_path: Path) -> None:
@@ -87,7 +106,7 @@ def test_what_an_earlier_report_left_goes_and_what_is_anothers_stays(made: Made,
 
 def test_an_unfinished_study_has_a_report_that_says_so(tmp_path: Path) -> None:
     made = make_study(tmp_path, without=lambda run, use: run.seed == 2 and use.grade == "3", triples=20)
-    written = write_report(made.record, made.store, tmp_path / "out")
+    written = write_report(made.record, made.store, tmp_path / "out", formats=["html"])
     assert written.missing[0] == "baseline: seed 2: grade 3 not trained" and len(written.missing) == 4
     assert written.table.column("seeds") == ["2", "2", "2", "2"]
     assert "35 of 39 stages are there" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -109,8 +128,9 @@ def test_artifacts_over_different_triples_are_refused(tmp_path: Path) -> None:
         write_report(made.record, made.store, tmp_path / "out")
 
 
-def test_a_full_disk_leaves_whole_files_only(made: Made, tmp_path: Path) -> None:
-    write_report(made.record, made.store, tmp_path, formats=["csv", "html"])
+def test_a_full_disk_leaves_whole_files_only(reported: Written, tmp_path: Path) -> None:
+    shutil.copytree(reported.out / "tables", tmp_path / "tables")
+    shutil.copy(reported.out / "report.html", tmp_path)
     before = files(tmp_path)
     small = make_study(tmp_path / "other", triples=9)
     with files_up_to(4096), pytest.raises(StorageError, match="could not be written"):
@@ -118,16 +138,3 @@ def test_a_full_disk_leaves_whole_files_only(made: Made, tmp_path: Path) -> None
     after = files(tmp_path)
     assert all(name.startswith(("tables/", "report", "other/")) and "/." not in name for name in after)
     assert after["report.html"] == before["report.html"]
-
-
-def test_tables_need_neither_torch_nor_ray(made: Made, tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from pmd_ray.report.study_report import write_report\n"
-        "from pmd_ray.spec.study_folder import read_record\nfrom pmd_ray.store.store import Store\n"
-        f"record = read_record(Path({str(made.folder)!r}))\n"
-        f"write_report(record, Store.open(record.storage, create=False), Path({str(tmp_path)!r}))\n"
-        "print(sorted({'torch', 'ray', 'transformers', 'matplotlib.pyplot'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
-    assert done.stdout.strip() == "[]", done.stderr
