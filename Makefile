@@ -1,7 +1,8 @@
 # The commands of this repository. Each makes .venv when there is none, or when its requirements have changed.
 #
 #   make demo        distil the bundled graph, minutes on two cores
-#   make test        exactly what CI runs: lint, types, layers, unit tests, tests with a local Ray
+#   make test        exactly what CI runs: lint, types, layers, unit tests, whole commands, tests with a local Ray
+#   make unit        the unit tests alone; make whole: whole commands and trainings; make ray
 #   make test-slow   the tests that take minutes
 #   make test-gpu    the tests that need a CUDA device
 #   make bench       every benchmarks/bench_*.py
@@ -14,17 +15,20 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
+# Tests shared out over the cores, each file to one process.
+SHARED := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+QUICK := not slow and not ray and not gpu
 
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: demo test test-slow test-gpu bench lint layers unit ray clean
+.PHONY: demo test test-slow test-gpu bench lint layers unit whole ray clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := test
 
 demo: $(INSTALLED)
 	@$(BIN)/pmd distill demo --out runs/demo
 
-test: lint layers unit ray
+test: lint layers unit whole ray
 	@echo "all well"
 
 lint: $(INSTALLED)
@@ -33,19 +37,22 @@ lint: $(INSTALLED)
 	@echo "== mypy"; $(BIN)/mypy --no-error-summary
 
 # No test may reach the network, and none may start threads before a fork.
-layers unit ray test-slow test-gpu: export HF_HUB_OFFLINE = 1
-layers unit ray test-slow test-gpu: export TOKENIZERS_PARALLELISM = false
-layers unit ray test-slow test-gpu: export RAY_USAGE_STATS_ENABLED = 0
+layers unit whole ray test-slow test-gpu: export HF_HUB_OFFLINE = 1
+layers unit whole ray test-slow test-gpu: export TOKENIZERS_PARALLELISM = false
+layers unit whole ray test-slow test-gpu: export RAY_USAGE_STATS_ENABLED = 0
 # Small tensors lose more by sharing them out than they gain; whole tests gain.
-unit: export OMP_NUM_THREADS = 1
+unit whole: export OMP_NUM_THREADS = 1
 # Compile once, not in every process that a test starts.
-unit: export PYTHONDONTWRITEBYTECODE =
+unit whole: export PYTHONDONTWRITEBYTECODE =
 
 layers: $(INSTALLED)
 	@echo "== layers"; $(PYTEST) tests/test_layers.py
 
 unit: $(INSTALLED)
-	@echo "== unit tests"; $(PYTEST) --ignore=tests/test_layers.py -n logical --maxprocesses 4 --dist worksteal
+	@echo "== unit tests"; $(PYTEST) --ignore=tests/test_layers.py -m '$(QUICK) and not whole' $(SHARED)
+
+whole: $(INSTALLED)
+	@echo "== whole commands and trainings"; $(PYTEST) -m '$(QUICK) and whole' $(SHARED)
 
 ray: $(INSTALLED)
 	@echo "== tests with a local Ray"; $(PYTEST) -m 'ray and not slow and not gpu'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,6 +22,41 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # A shell's background job inherits SIGINT ignored, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is imported stays: to look through it for garbage, now and after each test, is a tenth of the time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """All test files are imported."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+PROCESSES = ("test_resume.py", "test_workers.py")
+"""Files that start processes from one server, which takes seconds to start."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no process of pytest-xdist is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.name not in PROCESSES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole files to each process, so that what a file makes is made once; those of `PROCESSES` to the same."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "processes" if Path(file).name in PROCESSES else file
+
+    return ByFile(config, log)
+
 
 # A busy machine is no failure: a timing is never a test.
 settings.register_profile("shared", deadline=None)

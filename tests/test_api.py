@@ -13,6 +13,8 @@ import pmd_ray
 from pmd_ray import distil, evaluate, load_graph, load_model, predict
 from pmd_ray.spec.errors import UserError
 
+pytestmark = pytest.mark.whole
+
 
 def test_the_import_loads_neither_torch_nor_ray() -> None:
     code = "import sys, pmd_ray; sys.exit(bool({'torch', 'ray', 'transformers', 'numpy'} & set(sys.modules)))"

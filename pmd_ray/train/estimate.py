@@ -28,9 +28,9 @@ SAMPLED_STEPS = 3
 
 def planned(stages: Sequence[Stage], shop: Workshop, device: torch.device) -> ChainPlanned:
     """The trainings that are left of a chain, and about how many seconds they will take."""
-    rate = product_rate(shop.source.width, device) * EFFICIENCY
     layers = {stage.grade.name: stage.grade.layers for stage in stages}
     left = [stage for stage in stages if stored_result(stage.out, stage.key) is None]
+    rate = product_rate(shop.source.width, device) * EFFICIENCY if left else 0.0
     seconds = 0.0
     for stage in left:
         teacher = layers[stage.teacher_name] if stage.teacher_name else 0

@@ -17,6 +17,8 @@ from reference.once import once
 from pmd_ray.spec.study_file import load_study
 from pmd_ray.store.store import Store
 
+pytestmark = pytest.mark.whole
+
 Pmd = Callable[..., Any]
 SMALL = ["--set", "variants.fixed=null", "--set", "variants.direct=null", "--set", "variants.no_teacher=null"]
 STAGES = 10
@@ -27,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `tiny.yaml` and a store that has all stages of its small version."""
 
     def make(folder: Path) -> None:
-        file = tiny_study.write_study(folder, epochs=1)
+        file = tiny_study.write_study(folder, epochs=1, **{"batch: 16": "batch: 60"})
         study = load_study(str(file), SMALL[1::2])
         walked, _ = run_inline(study, Store.open(folder / "store"), folder / "cache")
         assert len(walked.trained) == STAGES

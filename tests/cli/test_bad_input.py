@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from reference.tiny import write_chain
 
+pytestmark = pytest.mark.whole
+
 Pmd = Callable[..., Any]
 
 

@@ -25,6 +25,8 @@ from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.use import load_model
 from pmd_ray.train.workshop import Places, device_of, open_workshop
 
+pytestmark = pytest.mark.whole
+
 Pmd = Callable[..., Any]
 PMD = [sys.executable, "-m", "pmd_ray"]
 SHORT = ("--set", "layers=[1]", "--set", "mask_rates=[]", "--set", "optimiser.epochs=1")
@@ -148,7 +150,7 @@ def test_an_interrupted_run_goes_on(pmd: Pmd, tmp_path: Path, number: int) -> No
     """Stopped in the second grade, after its first epoch; the same command then does what is left."""
     chain, out = write_chain(tmp_path), tmp_path / "run"
     settings = [f"--set={one}" for one in ("layers=[1,1]", "mask_rates=[0.2]", "controls=false", "optimiser.batch=60")]
-    command = ("distill", chain, *settings, "--set=grades.1.optimiser.epochs=8", "--out", out)
+    command = ("distill", chain, *settings, "--set=grades.1.optimiser.epochs=5", "--out", out)
     with signalled(number, lambda: list((out / ".1.training").glob("epoch-*/progress.json"))):
         stopped = pmd(*command)
     assert (stopped.code, stopped.out) == (130, "")
@@ -167,7 +169,7 @@ def test_an_interrupted_run_goes_on(pmd: Pmd, tmp_path: Path, number: int) -> No
 def test_a_full_disk_stops_cleanly(pmd: Pmd, tmp_path: Path, limit: int) -> None:
     """Files may not grow past the limit: the token table, a model's weights, an optimiser's state fail."""
     chain, out = write_chain(tmp_path), tmp_path / "run"
-    command = ("distill", chain, *SHORT, "--set", "optimiser.epochs=2", "--out", out)
+    command = ("distill", chain, *SHORT, "--set", "optimiser.epochs=2", "--set", "optimiser.batch=60", "--out", out)
     with files_up_to(limit):
         done = pmd(*command)
     assert (done.code, done.out) == (2, "")

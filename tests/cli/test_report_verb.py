@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from report.synthetic_study import Made, make_study
 
+pytestmark = pytest.mark.whole
+
 Pmd = Callable[..., Any]
 
 

@@ -66,7 +66,7 @@ def small(**changes: object) -> Graph:
     return replace(graph, **changes)  # type: ignore[arg-type]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(graph=graphs())
 def test_written_graph_loads_equal(graph: Graph) -> None:
     with tempfile.TemporaryDirectory() as parent:

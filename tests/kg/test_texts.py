@@ -126,7 +126,7 @@ def problems(draw):
     return graph_of(names, descriptions, relations, train), np.array(queries), config
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_joined_pieces_are_the_tokens_of_the_joined_text(problem) -> None:
     graph, queries, config = problem

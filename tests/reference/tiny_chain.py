@@ -66,6 +66,7 @@ def config(
     own: dict[str, Any] = {
         "layers": list(layers),
         "dataset.source": str(source),
+        "dataset.text.max_tokens": 24,
         "encoder": {"name": "scratch", "scratch": {"layers": 4, "width": 32, "heads": 4, "vocabulary": 150}},
         "optimiser": {"epochs": 3, "batch": 32, "lr": 1e-3, "warmup_steps": 2, "clip": 1e6},
         "seed": 7,

@@ -15,6 +15,8 @@ from pmd_ray.report.study_report import write_report
 from pmd_ray.report.tensorboard import SUMMARY_FILE, folder_name, link_or_copy
 from pmd_ray.spec.results import GradeResult
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def board(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from report.synthetic_study import FILE, Made, make_study
 
-from pmd_ray.report.page import SECTIONS
-from pmd_ray.report.study_report import Written, write_report
+from pmd_ray.report.contents import contents
+from pmd_ray.report.page import SECTIONS, page_html
+from pmd_ray.report.study_report import Written
 from pmd_ray.spec.attempt import AttemptState, FailureKind
+
+pytestmark = pytest.mark.whole
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
 EVIL = "<script>alert(1)</script>"
@@ -57,9 +60,9 @@ class Reading(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def page(made: Made, out: Path) -> tuple[str, Reading]:
-    write_report(made.record, made.store, out, formats=["html"])
-    text = (out / "report.html").read_text(encoding="utf-8")
+def page(made: Made) -> tuple[str, Reading]:
+    """Without figures: to draw them takes seconds."""
+    text = page_html(contents(made.record, made.store), [], [])
     return text, Reading(text)
 
 
@@ -128,7 +131,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Reading]:
     )
     attempt = made.store.begin(made.key("direct", "3", 1), study="synthetic")
     attempt.end(AttemptState.FAILED, FailureKind.OUT_OF_MEMORY, MemoryError(f"asked for {EVIL}"), seconds=3.0)
-    return page(made, folder / "out")
+    return page(made)
 
 
 def test_failures_are_escaped_and_told_with_kind_and_traceback(odd: tuple[str, Reading]) -> None:
@@ -142,7 +145,7 @@ def test_failures_are_escaped_and_told_with_kind_and_traceback(odd: tuple[str, R
 
 def test_nuisance_settings_are_told_with_how_many_were_tried(tmp_path: Path) -> None:
     made = make_study(tmp_path, file=FILE + "roles: {nuisance: {optimiser.lr: [1.0e-5, 1.0e-4]}}\n", triples=9)
-    _, read = page(made, tmp_path / "out")
+    _, read = page(made)
     assert "2 choices of optimiser.lr were tried for every variant" in read.text
     assert read.text.count("chosen") >= 4
 

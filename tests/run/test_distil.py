@@ -16,6 +16,8 @@ from pmd_ray.spec.chain_file import load_chain
 from pmd_ray.spec.errors import StorageError, UserError
 from pmd_ray.train.workshop import Places
 
+pytestmark = pytest.mark.whole
+
 
 def test_what_lies_in_the_folder(tiny_run: Any) -> None:
     there = {path.name for path in tiny_run.out.iterdir()}

@@ -19,6 +19,8 @@ from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted
 from pmd_ray.train.workshop import Places, device_of, open_workshop
 
+pytestmark = pytest.mark.whole
+
 
 def test_a_stage_in_this_process_needs_no_ray_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     chain = load_chain(str(write_chain(tmp_path)), ["layers=[1]", "mask_rates=[]"])

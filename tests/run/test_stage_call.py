@@ -25,6 +25,8 @@ from pmd_ray.train.costs import COSTS
 from pmd_ray.train.events import EpochDone, EpochKept, Event, GradeDone, silent
 from pmd_ray.train.workshop import Places
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> StageTree:

@@ -16,6 +16,8 @@ from pmd_ray.spec.places import Places
 from pmd_ray.spec.study_file import load_study
 from pmd_ray.store.store import Store
 
+pytestmark = pytest.mark.whole
+
 QUICK = ("quickstart",)
 
 

@@ -19,6 +19,8 @@ from pmd_ray.spec.errors import UserError
 from pmd_ray.train.export import export
 from pmd_ray.train.use import load_model, predict
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,7 +28,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(source: Path, out: Path, **settings: Any) -> Tiny:
-    chain = tiny_chain.tiny(source, out, preset="simkgc", layers=(1,), optimiser__epochs=1, **settings)
+    settings = {"optimiser__epochs": 1, "dataset__text__max_tokens": 50, **settings}
+    chain = tiny_chain.tiny(source, out, preset="simkgc", layers=(1,), **settings)
     chain.train()
     return chain
 

@@ -19,6 +19,8 @@ from pmd_ray.train.checkpoint import read_progress
 from pmd_ray.train.ranks_file import read_ranks
 from pmd_ray.train.stage import Stage, stored_result
 
+pytestmark = pytest.mark.whole
+
 STEPS = 4
 """Updates of an epoch: 128 queries by 32."""
 
