@@ -19,6 +19,8 @@ import pytest
 from pmd_ray.kg.catalog import Dataset, Origin
 from pmd_ray.kg.load import load_graph
 
+pytestmark = pytest.mark.whole
+
 GRAPH = {
     "entities.tsv": "a\tAda [bold]\tfirst [MASK] [/x]\nb\tBabbage\t\nc\tTwin\tone\nd\ttwin\tother\n",
     "relations.tsv": "knows\tknows [red]\nlikes\tlikes\n",

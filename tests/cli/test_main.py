@@ -18,6 +18,8 @@ from pmd_ray import __version__, cli
 from pmd_ray.cli import data, main
 from pmd_ray.spec.errors import DataError, StorageError
 
+pytestmark = pytest.mark.whole
+
 PMD = [sys.executable, "-c", "from pmd_ray.cli.main import run; run()"]
 HEAVY = ("torch", "ray", "transformers", "numpy", "pyarrow", "rich.console")
 

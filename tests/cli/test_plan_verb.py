@@ -20,6 +20,8 @@ from pmd_ray.plan.tree import StageTree, build_tree
 from pmd_ray.spec.attempt import AttemptState, Provenance
 from pmd_ray.store.store import Store
 
+pytestmark = pytest.mark.whole
+
 Pmd = Callable[..., Any]
 HEAVY = ("torch", "ray", "transformers", "pandas", "scipy")
 

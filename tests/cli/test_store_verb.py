@@ -13,6 +13,8 @@ import pytest
 from pmd_ray.spec.attempt import Provenance
 from pmd_ray.store.store import Store
 
+pytestmark = pytest.mark.whole
+
 Pmd = Callable[..., Any]
 FIRST, SECOND = "1" * 64, "2" * 64
 

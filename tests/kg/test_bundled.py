@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "pmd_ray" / "kg" / "bundled" / "cldr"
 FILES = {"entities.tsv", "relations.tsv", "train.tsv", "valid.tsv", "test.tsv", "SOURCE.md"}

@@ -21,6 +21,8 @@ from pmd_ray.spec.study_file import SHIPPED, load_study, shipped_studies
 from pmd_ray.spec.variants import touched
 from pmd_ray.train.workshop import check_depths
 
+pytestmark = pytest.mark.whole
+
 NAMES = [
     "layer_schedules",
     "mask_schedules",

@@ -17,6 +17,8 @@ from storages import FILES, PROVENANCE, Storage, filled, key, read
 from pmd_ray.spec.errors import StorageError
 from pmd_ray.store.gc import RubbishKind, find_rubbish, remove_rubbish
 
+pytestmark = pytest.mark.whole
+
 KEY = key(7)
 PUBLISH = """
 import os, sys, signal

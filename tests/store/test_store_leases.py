@@ -252,7 +252,8 @@ def test_no_handle_is_left_open(local: Storage, monkeypatch: pytest.MonkeyPatch)
             store.lease_held(KEY)
             with pytest.raises(Busy):
                 store.lease(KEY).__enter__()
-    assert len(list(handles.iterdir())) == before
+    # Fewer where others' handles were collected meanwhile.
+    assert len(list(handles.iterdir())) <= before
     assert not leases._HANDLES
 
 

@@ -22,6 +22,8 @@ from pmd_ray.train.names import find_entity, find_relation
 from pmd_ray.train.use import entity_vectors, find_model, graph_of, load_model, predict
 from pmd_ray.train.workshop import Places, open_texts
 
+pytestmark = pytest.mark.whole
+
 GRAPH = tiny_chain.graph()
 
 

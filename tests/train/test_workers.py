@@ -18,6 +18,8 @@ from pmd_ray.train.events import silent
 from pmd_ray.train.stage import _Training, train_stage
 from pmd_ray.train.workers import Workers
 
+pytestmark = pytest.mark.whole
+
 BATCH = 64
 PATIENT: dict[str, Any] = {"loss__combination": "additive", "loss__beta": 100.0}
 CASES: dict[str, dict[str, Any]] = {
