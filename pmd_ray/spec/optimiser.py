@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pmd_ray.spec.base import Frozen
 
@@ -28,12 +28,17 @@ class OptimiserConfig(Frozen):
     and time, not the result."""
     drop_last: bool = True
     """Leave out an epoch's last, smaller batch. Source: SimKGC."""
-    schedule: Literal["linear", "cosine"] = "linear"
-    """Decay to zero after the warm-up. Source: PMD, 4.1 (linear)."""
+    schedule: Literal["linear", "cosine", "wsd"] = "linear"
+    """Decay to zero after the warm-up; `wsd` (warm-up, stable, decay: Hu et al. 2024) stays at the peak first, so that
+    what a training is worth on the way does not depend on its length. Source: PMD, 4.1 (linear)."""
+    decay_share: float = Field(default=0.2, ge=0.0, le=1.0)
+    """Under `wsd`: share of all steps, at their end, in which the learning rate falls to 0 in a straight line; 0 = it
+    never falls, and a training can be continued. Source: Hu et al. 2024 (a tenth; more where trainings are short)."""
     warmup_steps: int = Field(default=400, ge=0)
     """Steps in which the learning rate rises from 0. Source: released scripts."""
     warmup_share: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Warm-up is at most this share of all steps. Source: SimKGC."""
+    """Warm-up is at most this share of all steps; under `wsd` of an epoch's, whatever the number of epochs. Source:
+    SimKGC."""
     weight_decay: float = Field(default=1e-4, ge=0.0)
     """Decoupled, as in AdamW. Source: released scripts."""
     decay_everything: bool = False
@@ -51,6 +56,14 @@ class OptimiserConfig(Frozen):
                 "leave it out to decay over the whole training"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_nothing_reads(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A decay's share that is not read is not written, so that stage keys of other schedules never knew it."""
+        fields: dict[str, Any] = plain(self)
+        if self.schedule != "wsd":
+            fields.pop("decay_share", None)
+        return fields
 
 
 class SelectConfig(Frozen):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pmd_ray.spec.base import Frozen
 from pmd_ray.spec.keys import digest
+from pmd_ray.spec.search_values import Choice as Choice
+from pmd_ray.spec.search_values import Span as Span
+from pmd_ray.spec.search_values import Steps as Steps
+from pmd_ray.spec.search_values import Values, highest
 from pmd_ray.spec.study import Metric
 
 Scalar = bool | int | float | str | None
@@ -16,92 +20,10 @@ SAMPLERS = ("tpe", "nsga2", "gp", "cmaes", "random", "grid")
 PRUNERS = ("none", "asha", "hyperband", "wilcoxon")
 OBJECTIVES = ("metric", "parameters", "latency", "cost")
 Role = Literal["scientific", "nuisance"]
-
-
-class Choice(Frozen):
-    """One of some values."""
-
-    choices: tuple[Any, ...] = Field(min_length=1)
-    """Scalars, or settings as a mapping or list (`{name: pkd, state: mean}`)."""
-
-    @property
-    def finite(self) -> bool:
-        """Whether its values can be listed."""
-        return True
-
-    def values(self) -> tuple[Any, ...]:
-        """Every value, in order."""
-        return self.choices
-
-
-class Steps(Frozen):
-    """Numbers from `low` to `high` in equal steps."""
-
-    low: float
-    high: float
-    step: float = Field(gt=0.0)
-
-    @model_validator(mode="after")
-    def _right_way_up(self) -> Steps:
-        if self.low > self.high:
-            raise ValueError(f"low must not be above high, got {self.low:g} > {self.high:g}")
-        return self
-
-    @property
-    def finite(self) -> bool:
-        """Whether its values can be listed."""
-        return True
-
-    def values(self) -> tuple[float, ...]:
-        """Every value, in order."""
-        count = int((self.high - self.low) / self.step + 1e-9) + 1
-        return tuple(round(self.low + place * self.step, 10) for place in range(count))
-
-
-class Span(Frozen):
-    """Any number between `low` and `high`, uniform or log-uniform; whole numbers where asked."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-    @model_validator(mode="after")
-    def _right_way_up(self) -> Span:
-        if self.low >= self.high:
-            raise ValueError(f"low must be below high, got {self.low:g} and {self.high:g}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a log range must start above 0, got {self.low:g}")
-        return self
-
-    @property
-    def finite(self) -> bool:
-        """Whether its values can be listed."""
-        return self.whole and not self.log
-
-    def values(self) -> tuple[int, ...]:
-        """Every value, in order; ValueError where there is no end of them."""
-        if not self.finite:
-            raise ValueError("a range without steps has no list of values")
-        return tuple(range(int(self.low), int(self.high) + 1))
-
-
-def _listed(given: Any) -> Any:
-    return {"choices": given} if isinstance(given, list | tuple) else given
-
-
-def _form(given: Any) -> str:
-    if isinstance(given, dict):
-        return "choice" if "choices" in given else "steps" if "step" in given else "span"
-    return "steps" if isinstance(given, Steps) else "span" if isinstance(given, Span) else "choice"
-
-
-Values = Annotated[
-    Annotated[Choice, Tag("choice")] | Annotated[Steps, Tag("steps")] | Annotated[Span, Tag("span")],
-    Discriminator(_form),
-    BeforeValidator(_listed),
-]
-"""In a file: a list is a Choice, {low, high, step} Steps, {low, high[, log][, whole]} a Span."""
+WEIGHT_AT_MOST = 0.9
+"""Of alpha + beta: the paper's corner 0.5 + 0.5 has no label loss."""
+RATIO_AT_MOST = WEIGHT_AT_MOST / (1.0 - WEIGHT_AT_MOST)
+"""Of (alpha + beta) / (1 - alpha - beta)."""
 
 
 class LayerSpace(Frozen):
@@ -117,6 +39,29 @@ class LayerSpace(Frozen):
     targets: tuple[int, ...] = Field(min_length=1)
     """Depths of the last student: one study each."""
 
+    @model_validator(mode="after")
+    def _fall(self) -> LayerSpace:
+        errors = []
+        if min(*self.first, *self.between, *self.targets, 1) < 1:
+            errors.append("a grade has 1 layer or more")
+        if list(self.first) != sorted(self.first, reverse=True):
+            errors.append(f"first must not rise, got {list(self.first)}")
+        for key, depths in (("between", self.between), ("targets", self.targets)):
+            if len(set(depths)) < len(depths):
+                errors.append(f"{key} names each depth once, got {list(depths)}")
+        high = [depth for depth in self.targets if depth >= self.first[-1]]
+        if high:
+            errors.append(f"targets must be below {self.first[-1]}, the last of first, got {high}")
+        if self.at_least > self.at_most:
+            errors.append(f"at_least must not be above at_most, got {self.at_least} > {self.at_most}")
+        for target in set(self.targets) - set(high):
+            there = sum(target < depth < self.first[-1] for depth in self.between)
+            if there < self.at_least:
+                errors.append(f"between holds {there} depths above target {target}, at_least asks for {self.at_least}")
+        if errors:
+            raise ValueError("; ".join(errors))
+        return self
+
 
 class MaskSpace(Frozen):
     """Mask schedules that never rise: rate i is first x ratio^i, rounded to the 0.05 grid; the last may be 0."""
@@ -128,6 +73,13 @@ class MaskSpace(Frozen):
     last_zero: tuple[bool, ...] = Field(default=(True, False), min_length=1, max_length=2)
     """Whether the last of two students or more reads clean text. Source: PMD, 4.1: yes."""
 
+    @field_validator("last_zero")
+    @classmethod
+    def _each_once(cls, options: tuple[bool, ...]) -> tuple[bool, ...]:
+        if len(set(options)) < len(options):
+            raise ValueError(f"each of true and false once, got {list(options)}")
+        return options
+
     @field_validator("first", "ratio")
     @classmethod
     def _within(cls, values: Choice | Steps | Span, info: ValidationInfo) -> Choice | Steps | Span:
@@ -135,7 +87,7 @@ class MaskSpace(Frozen):
         if not values.finite:
             raise ValueError("must be a list or have a step, so that equal schedules meet")
         numbers = values.values()
-        if not all(isinstance(number, int | float) and 0.0 <= number <= top for number in numbers):
+        if not all(type(number) in (int, float) and 0.0 <= number <= top for number in numbers):
             raise ValueError(f"must be numbers from 0 to {top:g}, got {list(numbers)}")
         return values
 
@@ -154,6 +106,35 @@ class WeightSpace(Frozen):
     """One pair for all students, or one for each."""
     from_student: int = Field(default=1, ge=1)
     """The first student that they apply to; those before keep the baseline's."""
+
+    @field_validator("alpha", "beta")
+    @classmethod
+    def _numbers_from_0(cls, values: Choice | Steps | Span) -> Choice | Steps | Span:
+        ends = values.choices if isinstance(values, Choice) else (values.low, values.high)
+        if not all(type(end) in (int, float) and end >= 0.0 for end in ends):
+            raise ValueError(f"must be numbers from 0, got {list(ends)}")
+        return values
+
+    @model_validator(mode="after")
+    def _leave_the_labels(self) -> WeightSpace:
+        alpha, beta = highest(self.alpha), highest(self.beta)
+        endless = isinstance(self.alpha, Span) or isinstance(self.beta, Span)
+        if self.form == "log_ratio":
+            if alpha + beta > RATIO_AT_MOST + 1e-9:
+                raise ValueError(
+                    f"ratios to the label loss may add up to {RATIO_AT_MOST:g} (alpha + beta = {WEIGHT_AT_MOST:g}), "
+                    f"got {alpha:g} + {beta:g}; lower the upper ends"
+                )
+        elif endless and alpha + beta > WEIGHT_AT_MOST + 1e-9:
+            raise ValueError(
+                f"alpha + beta may reach {WEIGHT_AT_MOST:g}, got {alpha:g} + {beta:g}; lower the upper ends, give "
+                "steps, or use form: log_ratio"
+            )
+        elif not endless and alpha + min(self.beta.values()) > WEIGHT_AT_MOST + 1e-9:
+            raise ValueError(
+                f"alpha + beta may reach {WEIGHT_AT_MOST:g}, so no beta goes with alpha {alpha:g}; leave it out"
+            )
+        return self
 
 
 class SettingSpace(Frozen):
@@ -200,6 +181,22 @@ class StrategyConfig(Frozen):
     warm_start: bool = False
     """Tell the sampler of finished trials of earlier searches on this storage with the same question."""
 
+    @model_validator(mode="after")
+    def _objectives_fit(self) -> StrategyConfig:
+        asked = self.objectives
+        if asked[:1] != ("metric",) or len(set(asked)) < len(asked):
+            raise ValueError(f"objectives must start with metric and name each once, got {list(asked)}")
+        if len(asked) > 1 and self.pruner != "none":
+            raise ValueError(
+                f"pruner {self.pruner} ranks trials by the metric alone, objectives are {', '.join(asked)}; "
+                "use pruner: none, or one objective"
+            )
+        if len(asked) > 1 and self.strategy == "grade":
+            raise ValueError("strategy grade keeps the best parents by the metric; use objectives: [metric]")
+        if len(asked) > 1 and self.strategy == "chain" and self.sampler == "cmaes":
+            raise ValueError("sampler cmaes takes one objective; use tpe or nsga2")
+        return self
+
 
 class EnqueueConfig(Frozen):
     """Points that are tried first, in this order; they may lie outside the space."""
@@ -233,6 +230,13 @@ class ConfirmConfig(Frozen):
     """None of them the search's own."""
     settings: dict[str, Any] = Field(default_factory=lambda: {"optimiser.schedule": "linear"})
     """Laid over winner and default alike. Source: PMD, 4.1 (linear decay)."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError(f"must list whole numbers from 0, each once, got {list(seeds)}")
+        return seeds
 
 
 class SearchConfig(Frozen):

@@ -123,8 +123,13 @@ class SearchRecord(Frozen):
     @property
     def id(self) -> str:
         """Its name in the store."""
-        return f"search-{self.search.name}-{self.search.meaning[:12]}"
+        return search_id(self.search)
 
     def in_round(self, name: str) -> list[TrialRecord]:
         """The trials of one Optuna study."""
         return [trial for trial in self.trials if trial.round == name]
+
+
+def search_id(search: SearchConfig) -> str:
+    """What a store calls a search: equal for files that mean the same."""
+    return f"search-{search.name}-{search.meaning[:12]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pmd_ray.spec.study import StudyConfig
@@ -11,7 +12,11 @@ SHOWN_AT_MOST = 12
 
 def changes(before: StudyConfig, after: StudyConfig) -> list[str]:
     """One line for each setting that differs, as `variants.no_mgfd.loss.beta: 0.1 -> 0.2`; empty for equal meaning."""
-    old, new = _leaves(before), _leaves(after)
+    return changed_lines(_leaves(before), _leaves(after))
+
+
+def changed_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line for each place whose value differs, at most a dozen."""
     lines = []
     for place in sorted(old.keys() | new.keys()):
         if place not in new:
@@ -35,13 +40,14 @@ def _leaves(study: StudyConfig) -> dict[str, Any]:
             arm["chain"]["grades"] = {grade.pop("name"): grade for grade in arm["chain"]["grades"]}
         variant["arms"] = {arm["label"] or "chain": arm["chain"] for arm in variant["arms"]}
     plain["variants"] = {variant.pop("name"): variant for variant in plain["variants"]}
-    return _flat(plain, "")
+    return flat_settings(plain, "")
 
 
-def _flat(value: Any, path: str) -> dict[str, Any]:
+def flat_settings(value: Any, path: str) -> dict[str, Any]:
+    """Nested settings by dotted place."""
     if isinstance(value, dict) and value:
         found: dict[str, Any] = {}
         for key, inner in value.items():
-            found |= _flat(inner, f"{path}.{key}" if path else str(key))
+            found |= flat_settings(inner, f"{path}.{key}" if path else str(key))
         return found
     return {path.replace(".arms.chain.", "."): value}

@@ -20,7 +20,11 @@ COMMON = (
 LAST = "compare=[{grade: last}]"
 """In place of questions that name depths."""
 OWN: dict[str, tuple[str, ...]] = {
-    "quickstart": ("layers=[2, 2, 1]", "variants.layers_6_3_2.layers=[2, 1, 1]"),
+    "quickstart": (
+        "layers=[2, 2, 1]",
+        "variants.layers_6_3_2.layers=[2, 1, 1]",
+        "grades.teacher.optimiser.steps_per_epoch=2",
+    ),
     "paper_table3": ("layers=[2, 2, 1]",),
     "paper_table4": ("layers=[2, 2, 1]",),
     "paper_figure2": ("layers=[2, 2, 1]",),

@@ -20,6 +20,7 @@ from pmd_ray.spec.keys import canonical_json, digest, grade_identity, stage_key
 EVERYTHING_READ: dict[str, Any] = {
     "layers": [6, 6, 4],
     "mask.rate": 0.2,
+    "optimiser.schedule": "wsd",
     "loss.ce": {"pre_batch": 1, "self_negatives": True},
     "evaluation.rerank": {"weight": 0.1, "hops": 3},
 }
@@ -121,6 +122,8 @@ def test_each_fact_changes_the_key(fact: str) -> None:
         ({}, {"encoder.name": "elsewhere"}),
         ({}, {"grades.4.teacher": "6"}),
         ({}, {"optimiser.schedule_epochs": 50}),
+        ({"optimiser.schedule": "linear"}, {"optimiser.decay_share": 0.5}),
+        ({"optimiser.schedule": "cosine"}, {"optimiser.decay_share": 0.5}),
         ({"loss.ce.pre_batch": 0}, {"loss.ce.pre_batch_weight": 0.1}),
         ({"loss.alpha": 0}, {"loss.score.space": "cosine", "mask.for_score": "clean"}),
         ({"loss.beta": 0}, {"loss.feature.feature": "tokens"}),

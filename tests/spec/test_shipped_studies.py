@@ -162,11 +162,12 @@ def test_quickstart_is_small_and_shares() -> None:
     assert (len(keys), len(set(keys)), len(study.seeds)) == (42, 26, 2)
     for chain in chains_of(study).values():
         assert (chain.dataset.source, chain.encoder.name, chain.controls) == ("cldr", "minilm", False)
-        assert all(40 <= (grade.optimiser.steps_per_epoch or 0) <= 60 for grade in chain.grades)
+        teacher, *students = [grade.optimiser.steps_per_epoch or 0 for grade in chain.grades]
+        assert 60 <= teacher <= 100 and set(students) == {24}, "students alike; the teacher longer"
         check_depths(chain, 6)
     alone = chains_of(study)["no_teacher"]
     control = load_chain(
-        "demo", ["layers=[6, 4, 2]", f"optimiser.steps_per_epoch={alone.grades[0].optimiser.steps_per_epoch}"]
+        "demo", ["layers=[6, 4, 2]", f"optimiser.steps_per_epoch={alone.grades[1].optimiser.steps_per_epoch}"]
     )
     controls = [stage.key for stage in stages_of_chain(control, FACTS) if stage.control_of]
     assert [stage.key for stage in stages_of_chain(alone, FACTS)][1:] == controls
