@@ -38,6 +38,9 @@ class Progress:
     best_mrr: float = -1.0
     valid_mrr: list[float] = field(default_factory=list)
     """After each epoch."""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    """`EpochValues` of the validations, as in `epochs.json`; those before a checkpoint of an earlier version are
+    missing."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     unmasked_texts: int = 0

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pmd_ray.kg.graph import Graph, Split, Triples
+from pmd_ray.kg.graph import Graph, Split
 from pmd_ray.kg.known import KnownTails, with_inverses
 from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
@@ -19,7 +19,7 @@ from pmd_ray.model.ranking import Ranks, rank_queries
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.ragged import Ints, TokenRows
-from pmd_ray.spec.results import RankingReport
+from pmd_ray.spec.results import Metrics, RankingReport
 from pmd_ray.spec.streams import generator
 from pmd_ray.train.precision import Autocast
 from pmd_ray.train.ranks_file import RankRows
@@ -30,6 +30,8 @@ from pmd_ray.train.workers import Workers
 Tick = Callable[[int, int], None]
 CHUNK = 4096
 """Texts encoded between two ticks."""
+WATCHED = 256
+"""Validation triples, at most, of which every epoch keeps the reciprocal ranks."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,26 @@ class Ranked:
 
     def mrr(self) -> float:
         """Mean reciprocal rank, not re-ranked."""
-        return summarise(self.plain.ranks).mrr
+        return self.metrics().mrr
+
+    def metrics(self) -> Metrics:
+        """Over all queries, not re-ranked."""
+        return summarise(self.plain.ranks)
+
+    def reciprocal_ranks(self, *, of: int, at_most: int = WATCHED) -> tuple[float, ...]:
+        """Of the same triples for every model, epoch, seed and stage, in their order, rounded to 5 decimals.
+
+        Args:
+            of: Triples of the split, of which these may be a fixed sample.
+            at_most: Triples to look at; fewer where fewer were ranked.
+
+        Returns:
+            The mean of a triple's two directions, in (0, 1].
+        """
+        ranked = len(self.queries) // 2
+        places = np.searchsorted(sampled(of, ranked), sampled(of, min(at_most, ranked)))
+        both = (1.0 / self.plain.ranks).reshape(-1, 2).mean(axis=1)
+        return tuple(round(float(value), 5) for value in both[places])
 
     def report(self, graph: Graph) -> RankingReport:
         """Metrics by direction and relation."""
@@ -110,7 +131,8 @@ def rank_split(
         NotFiniteError: the model's vectors are not finite.
     """
     graph = texts.graph
-    queries = with_inverses(_sampled(graph.triples(split), sample), graph.num_relations)
+    triples = graph.triples(split)
+    queries = with_inverses(triples[sampled(len(triples), sample)], graph.num_relations)
     heads, relations, answers = queries.T
     was_training = model.training
     model.eval()
@@ -161,8 +183,11 @@ def known_of(graph: Graph) -> KnownTails:
     return KnownTails(graph, graph.train, graph.valid, graph.test)
 
 
-def _sampled(triples: Triples, sample: int | None) -> Triples:
-    """The same triples for every model, epoch and seed."""
-    if sample is None or sample >= len(triples):
-        return triples
-    return triples[np.sort(generator(0, "valid sample").permutation(len(triples))[:sample])]
+def sampled(count: int, sample: int | None) -> Ints:
+    """Numbers of `sample` of `count` triples, sorted, the same for every model, epoch and seed; all for None.
+
+    A smaller sample lies within a larger one.
+    """
+    if sample is None or sample >= count:
+        return np.arange(count)
+    return np.sort(generator(0, "valid sample").permutation(count)[:sample])

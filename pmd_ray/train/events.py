@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pmd_ray.spec.results import GradeResult
+from pmd_ray.spec.results import GradeResult, Metrics
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class EpochDone(Event):
     epochs: int
     valid_mrr: float
     best: bool
+    metrics: Metrics | None = None
+    """Of the whole validation, both directions."""
+    rr: tuple[float, ...] = ()
+    """Reciprocal ranks of a fixed sample of validation triples (`evaluate.Ranked.reciprocal_ranks`)."""
 
 
 @dataclass(frozen=True)

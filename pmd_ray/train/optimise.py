@@ -41,13 +41,18 @@ class Schedule:
 
     def __init__(self, config: OptimiserConfig, steps_per_epoch: int) -> None:
         self.total = steps_per_epoch * (config.schedule_epochs or config.epochs)
-        self.warmup = min(config.warmup_steps, int(self.total * config.warmup_share))
         self._kind = config.schedule
+        # What may be continued must not begin otherwise because it is longer.
+        capped = steps_per_epoch if self._kind == "wsd" else self.total
+        self.warmup = min(config.warmup_steps, int(capped * config.warmup_share))
+        self._decay = min(round(self.total * config.decay_share), self.total - self.warmup)
 
     def factor(self, step: int) -> float:
         """The factor of the update after `step` updates: 0 first where there is a warm-up, as in SimKGC."""
         if step < self.warmup:
             return step / self.warmup
+        if self._kind == "wsd":
+            return min(1.0, max(0, self.total - step) / self._decay) if self._decay else 1.0
         share = (step - self.warmup) / max(1, self.total - self.warmup)
         if self._kind == "cosine":
             return 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))

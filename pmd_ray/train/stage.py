@@ -42,6 +42,7 @@ from pmd_ray.train.checkpoint import (
     whole_folder,
 )
 from pmd_ray.train.curves import Curves
+from pmd_ray.train.epochs_file import EPOCHS, EpochValues, write_epochs
 from pmd_ray.train.evaluate import Ranked, rank_split
 from pmd_ray.train.events import (
     EpochDone,
@@ -289,7 +290,13 @@ class _Training:
         progress, select = self.progress, self.grade.select
         ranked = self._rank("valid", sample=select.valid_triples)
         mrr = ranked.mrr()
+        values = EpochValues(
+            epoch=progress.epoch,
+            metrics=ranked.metrics(),
+            rr=ranked.reciprocal_ranks(of=len(self.shop.graph.valid)),
+        )
         progress.valid_mrr.append(mrr)
+        progress.epochs.append(values.model_dump(mode="json", by_alias=True))
         better = mrr > progress.best_mrr
         if better or select.checkpoint == "last":
             progress.best_epoch, progress.best_mrr = progress.epoch, mrr
@@ -303,6 +310,8 @@ class _Training:
                 epochs=self.grade.optimiser.epochs,
                 valid_mrr=mrr,
                 best=progress.best_epoch == progress.epoch,
+                metrics=values.metrics,
+                rr=values.rr,
             )
         )
 
@@ -421,6 +430,7 @@ class _Training:
                     entity_ids=self.shop.graph.entity_ids,
                     relation_ids=self.shop.graph.relation_ids,
                 )
+            write_epochs(aside / EPOCHS, self.progress.epochs)
             (aside / "grade.yaml").write_text(_grade_yaml(stage), encoding="utf-8")
             (aside / RESULT).write_text(result.model_dump_json(indent=2, by_alias=True), encoding="utf-8")
         shutil.rmtree(stage.work, ignore_errors=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from reference.full_disk import files_up_to
 from safetensors.torch import save_file
 
 from pmd_ray.spec.errors import StorageError
-from pmd_ray.train.checkpoint import whole_folder
+from pmd_ray.train.checkpoint import Progress, read_progress, whole_folder
 from pmd_ray.train.curves import Curves
 from pmd_ray.train.ranks_file import RankRows, write_ranks
 
@@ -53,6 +55,16 @@ def test_what_killed_runs_left_goes(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "grade"):
         pass
     assert names(tmp_path) == {"grade", ".other.123.aside"}
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It goes on from there; the epochs before it are missing in the file of epochs."""
+    old = asdict(Progress(key="k", epoch=2, steps=8, valid_mrr=[0.1, 0.2]))
+    del old["epochs"]
+    (tmp_path / "epoch-0002").mkdir()
+    (tmp_path / "epoch-0002" / "progress.json").write_text(json.dumps(old))
+    found = read_progress(tmp_path, "k")
+    assert found is not None and (found.epoch, found.valid_mrr, found.epochs) == (2, [0.1, 0.2], [])
 
 
 def _ranks(aside: Path) -> None:

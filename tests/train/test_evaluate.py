@@ -18,7 +18,7 @@ from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.evaluation import EvaluationConfig, RerankConfig
-from pmd_ray.train.evaluate import rank_split
+from pmd_ray.train.evaluate import Ranked, rank_split, sampled
 from pmd_ray.train.use import evaluate, load_model
 
 PLAIN = EvaluationConfig()
@@ -119,6 +119,28 @@ def test_metrics_are_not_rounded(run: Tiny) -> None:
     assert report.all.mrr == float(np.mean(1.0 / ranks)) != round(report.all.mrr, 4)
     assert report.forward.mrr == float(np.mean(1.0 / ranks[0::2]))
     assert report.all.mrr == pytest.approx((report.forward.mrr + report.backward.mrr) / 2, rel=1e-14)
+
+
+def test_reciprocal_ranks_are_those_of_the_same_triples(run: Tiny) -> None:
+    """A validation of a sample, a smaller one or the whole split looks at the same triples."""
+    model, texts, graph = model_of(run), run.shop.texts, run.shop.graph
+
+    def ranked(sample: int | None) -> Ranked:
+        return rank_split(model, texts, "valid", evaluation=PLAIN, workers=ALONE, sample=sample)
+
+    whole, count = ranked(None), len(graph.valid)
+    each = (1.0 / whole.plain.ranks).reshape(count, 2).mean(axis=1).round(5)
+    assert whole.reciprocal_ranks(of=count) == pytest.approx(each)
+    four = tuple(each[sampled(count, 4)])
+    assert len(set(each)) > 4  # the graph is large enough to tell triples apart
+    for sample in (None, 7, 4):
+        assert ranked(sample).reciprocal_ranks(of=count, at_most=4) == pytest.approx(four)
+
+
+def test_a_smaller_sample_lies_within_a_larger_one() -> None:
+    numbers = [set(sampled(1000, size).tolist()) for size in (10, 256, 900)]
+    assert numbers[0] < numbers[1] < numbers[2] and [len(some) for some in numbers] == [10, 256, 900]
+    assert sampled(3, None).tolist() == sampled(3, 5).tolist() == [0, 1, 2]
 
 
 def test_each_query_and_entity_is_encoded_once(run: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import small
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
@@ -37,6 +39,43 @@ def test_factors_are_those_of_transformers(kind: Any, asked: int, share: float, 
     assert (schedule.warmup, schedule.total) == (used, 60)
     wanted = published_factors(kind, warmup=used, total=60, steps=61)
     assert [schedule.factor(step) for step in range(61)] == pytest.approx(wanted, abs=1e-15)
+
+
+def factors(steps: int, epochs: int, **settings: Any) -> list[float]:
+    """At every step of a training of so many epochs, and at its end."""
+    schedule = Schedule(OptimiserConfig(epochs=epochs, **settings), steps_per_epoch=steps)
+    return [schedule.factor(step) for step in range(steps * epochs + 1)]
+
+
+@given(
+    steps=st.integers(1, 30),
+    epochs=st.integers(1, 8),
+    more=st.integers(0, 8),
+    warmup=st.integers(0, 40),
+    share=st.floats(0.0, 1.0),
+)
+def test_a_schedule_that_never_falls_is_continued(
+    steps: int, epochs: int, more: int, warmup: int, share: float
+) -> None:
+    """What a training is worth at an epoch is the same whether it ends there or goes on."""
+    settings: dict[str, Any] = {"schedule": "wsd", "warmup_steps": warmup, "warmup_share": share}
+    short, long = (factors(steps, number, decay_share=0.0, **settings) for number in (epochs, epochs + more))
+    assert long[: len(short)] == short
+    decayed = factors(steps, epochs + more, decay_share=0.5, **settings)
+    stable = len(long) - 1 - round(0.5 * (len(long) - 1))
+    assert decayed[: stable + 1] == long[: stable + 1]
+
+
+def test_it_rises_stays_and_falls_in_a_straight_line() -> None:
+    found = factors(10, 2, schedule="wsd", warmup_steps=400, warmup_share=0.2, decay_share=0.25)
+    assert found == [0.0, 0.5, *[1.0] * 14, 0.8, 0.6, 0.4, 0.2, 0.0]
+
+
+def test_it_is_the_linear_one_where_it_falls_all_the_way() -> None:
+    settings: dict[str, Any] = {"warmup_steps": 3, "warmup_share": 1.0}
+    assert factors(10, 4, schedule="wsd", decay_share=1.0, **settings) == pytest.approx(
+        factors(10, 4, schedule="linear", **settings)
+    )
 
 
 def test_a_longer_schedule_is_not_annealed() -> None:

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.checkpoint import read_progress
+from pmd_ray.train.epochs_file import EPOCHS
 from pmd_ray.train.ranks_file import read_ranks
 from pmd_ray.train.stage import Stage, stored_result
 
@@ -72,6 +73,7 @@ def assert_same(one: Stage, other: Stage) -> None:
         for name in ("queries", "ranks", "scores", "top_ids", "top_scores"):
             assert np.array_equal(getattr(ranks[0], name), getattr(ranks[1], name)), name
     assert published(one) == published(other)
+    assert (one.out / EPOCHS).read_bytes() == (other.out / EPOCHS).read_bytes()
 
 
 @pytest.mark.parametrize(

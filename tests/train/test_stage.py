@@ -22,8 +22,9 @@ from pmd_ray.model.folder import load_trained
 from pmd_ray.spec.errors import NotFiniteError, StorageError
 from pmd_ray.train import stage as stage_module
 from pmd_ray.train.checkpoint import model_tensors, read_progress
+from pmd_ray.train.epochs_file import EPOCHS, read_epochs
 from pmd_ray.train.evaluate import Ranked
-from pmd_ray.train.events import Event, GradeDone, StepDone
+from pmd_ray.train.events import EpochDone, Event, GradeDone, StepDone
 from pmd_ray.train.objective import Objective
 
 pytestmark = pytest.mark.whole
@@ -186,6 +187,19 @@ def test_the_validation_sample_is_the_same_each_epoch(
     assert all((queries == spy.queries[0]).all() for queries in spy.queries[1:3])
     assert sizes[3] == ("valid", None, 20)  # what is reported is the whole split
     assert result.valid is not None and result.valid.all.queries == 20
+
+
+def test_every_epoch_is_told_and_kept_with_the_artifact(source: Path, tmp_path: Path) -> None:
+    chain, events = teacher(source, tmp_path), list[Event]()
+    result = chain.train(listen=events.append)
+    told = [event for event in events if isinstance(event, EpochDone)]
+    kept = read_epochs(chain.stages[0].out / EPOCHS)
+    assert [(one.epoch, one.metrics, one.rr) for one in kept] == [(one.epoch, one.metrics, one.rr) for one in told]
+    assert [one.epoch for one in kept] == [1, 2, 3]
+    assert [one.metrics.mrr for one in kept] == [event.valid_mrr for event in told]
+    assert result.valid is not None and kept[result.best_epoch - 1].metrics == result.valid.all
+    for one in kept:
+        assert len(one.rr) == 10 and sum(one.rr) / 10 == pytest.approx(one.metrics.mrr, abs=1e-5)
 
 
 def test_a_stored_grade_is_not_trained_again(source: Path, tmp_path: Path) -> None:
