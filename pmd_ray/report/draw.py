@@ -73,7 +73,7 @@ def draw_chart(chart: Chart) -> Drawing:
     rows = -(-len(chart.panels) // columns)
     legend = len(chart.panels[0].series) > 1
     width = (3.5 * columns if columns > 1 else 5.2) + (2.1 if legend else 0.0)
-    with _figure(width, rows * 2.7 + 0.45, chart.name) as figure:
+    with new_figure(width, rows * 2.7 + 0.45, chart.name) as figure:
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
         for place, panel in enumerate(chart.panels):
             _panel(axes[place // columns][place % columns], chart, panel)
@@ -82,13 +82,13 @@ def draw_chart(chart: Chart) -> Drawing:
         if legend:
             handles, labels = axes[0][0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=1.8)
-        return _saved(figure, chart.name, chart.title)
+        return saved_figure(figure, chart.name, chart.title)
 
 
 def draw_forest(forest: Forest) -> Drawing:
     """A forest plot as SVG and as PNG: one line a comparison, questions one below the other."""
     heights = [len(group.rows) for group in forest.groups]
-    with _figure(7.4, 0.27 * sum(heights) + 0.75 * len(heights) + 0.35, "forest") as figure:
+    with new_figure(7.4, 0.27 * sum(heights) + 0.75 * len(heights) + 0.35, "forest") as figure:
         ratios = {"height_ratios": [height + 1.2 for height in heights]}
         axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, gridspec_kw=ratios)
         for (axis,), group in zip(axes, forest.groups, strict=True):
@@ -101,13 +101,13 @@ def draw_forest(forest: Forest) -> Drawing:
                 below = [place + 0.24] * len(row.seeds)
                 axis.plot(row.seeds, below, "o", color=INK, markersize=3, alpha=0.45, markeredgewidth=0)
                 axis.plot([row.mean], [place], "D", color=COLOURS[0], markersize=4.5, markeredgewidth=0)
-            axis.set_yticks(places, [_cut(row.label, 52) for row in group.rows])
+            axis.set_yticks(places, [cut_text(row.label, 52) for row in group.rows])
             axis.set_ylim(len(group.rows) - 0.4, -0.6)
             axis.tick_params(axis="y", length=0)
             axis.grid(axis="x", color=INK, alpha=0.12, linewidth=0.5)
-            axis.set_title(textwrap.fill(_cut(group.title, 200), 76), fontsize=9)
+            axis.set_title(textwrap.fill(cut_text(group.title, 200), 76), fontsize=9)
             axis.spines[["left", "right", "top"]].set_visible(False)
-        return _saved(figure, "forest", "Differences with their intervals")
+        return saved_figure(figure, "forest", "Differences with their intervals")
 
 
 def for_page(drawing: Drawing) -> str:
@@ -131,7 +131,7 @@ def _panel(axis: Axes, chart: Chart, panel: Panel) -> None:
         for at, dot in zip(x, series.dots, strict=True):
             marks = {"color": look["color"], "marker": look["marker"], "alpha": 0.4, "markeredgewidth": 0}
             axis.plot([at] * len(dot.seeds), dot.seeds, linestyle="none", markersize=3, **marks)
-        axis.plot(x, [dot.mean for dot in series.dots], label=_cut(series.name, NAME_LENGTH), markersize=5, **look)
+        axis.plot(x, [dot.mean for dot in series.dots], label=cut_text(series.name, NAME_LENGTH), markersize=5, **look)
     if chart.x_ticks:
         axis.set_xticks(chart.x_ticks, [f"{tick:g}" for tick in chart.x_ticks])
     axis.set_title(panel.title)
@@ -166,7 +166,7 @@ def _looks(series: Sequence[Series]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _figure(width: float, height: float, name: str) -> Iterator[Figure]:
+def new_figure(width: float, height: float, name: str) -> Iterator[Figure]:
     """A figure in inches, drawn without a display and without the settings of whoever calls."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -178,7 +178,8 @@ def _figure(width: float, height: float, name: str) -> Iterator[Figure]:
         yield figure
 
 
-def _saved(figure: Figure, name: str, title: str) -> Drawing:
+def saved_figure(figure: Figure, name: str, title: str) -> Drawing:
+    """The figure as SVG and PNG, the same bytes whenever it is drawn."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
     figure.set_layout_engine("none")  # it is laid out already, and that is what takes time
@@ -186,5 +187,6 @@ def _saved(figure: Figure, name: str, title: str) -> Drawing:
     return Drawing(name=name, title=title, svg=svg.getvalue(), png=png.getvalue())
 
 
-def _cut(text: str, length: int) -> str:
+def cut_text(text: str, length: int) -> str:
+    """The text, cut to a length with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

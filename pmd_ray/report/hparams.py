@@ -37,6 +37,8 @@ def session_events(session: Session, sessions: Sequence[Session], *, created: fl
     def tagged(tag: str, **content: Any) -> Any:
         data = HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content)
         described = metadata.create_summary_metadata(data)
+        # Settings are a map, whose order in bytes is nobody's promise otherwise: equal runs, equal files.
+        described.plugin_data.content = data.SerializeToString(deterministic=True)
         return Summary(value=[Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)])
 
     start = SessionStartInfo(start_time_secs=created)
