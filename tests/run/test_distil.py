@@ -26,7 +26,14 @@ def test_what_lies_in_the_folder(tiny_run: Any) -> None:
     assert {path.name for path in (tiny_run.out / "tensorboard").iterdir()} == grades
     for grade in grades:
         files = {path.name for path in (tiny_run.out / grade).iterdir()}
-        assert files == {"model", "valid_ranks.parquet", "test_ranks.parquet", "grade.yaml", "result.json"}
+        assert files == {
+            "model",
+            "valid_ranks.parquet",
+            "test_ranks.parquet",
+            "epochs.json",
+            "grade.yaml",
+            "result.json",
+        }
 
 
 def test_the_written_chain_is_the_same_chain(tiny_run: Any) -> None:
