@@ -184,8 +184,7 @@ def make_plan(
     measured = list(measured)
     work, texts = workloads(tree, identities), identities.texts
     if rate is None:
-        widest = max(one.width for one in work.values())
-        rate = gpu_rate(gpu_name()) if identities.device == "cuda" else cpu_rate(widest)
+        rate = gpu_rate(gpu_name()) if identities.device == "cuda" else cpu_rate()
     names = {key: stage.grade.name for key, stage in tree.stages.items()}
     costs = stage_costs(work, names, texts, measured=measured, rate=rate, threads=threads)
     peaks = {one.key: float(one.peak_memory) for one in measured if one.peak_memory}

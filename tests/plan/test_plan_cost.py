@@ -129,7 +129,7 @@ def test_weights_of_the_student_take_more_memory_than_the_teachers(case: Case) -
 
 
 def test_the_rate_of_this_machine_is_measured() -> None:
-    found = cpu_rate(64)
+    found = cpu_rate()
     assert found.operations > 1e7
     assert "product timed here" in found.source
 
