@@ -78,7 +78,7 @@ def ablate(
     quieten(context, loads_models=False)
     path = find_study(file)
     told = str(path.absolute()) if path.is_file() and Path(file).is_file() else path.stem
-    options = _options(device, cpus=cpus, gpus=gpus, slots=slots, workers=workers, storage=storage, home=home)
+    options = options_for(device, cpus=cpus, gpus=gpus, slots=slots, workers=workers, storage=storage, home=home)
     _run(study, out, storage, options, file=told, overrides=overrides or [], formats=formats, json=json)
 
 
@@ -97,10 +97,26 @@ def resume(
 ) -> None:
     """Go on with a study where it stopped; refuses, with the difference, when its file means something else now."""
     from pmd_ray.spec.errors import UserError
+    from pmd_ray.spec.search_folder import is_search
     from pmd_ray.spec.study_changes import changes
     from pmd_ray.spec.study_file import load_study, shipped_studies
     from pmd_ray.spec.study_folder import read_record
 
+    if is_search(run):
+        from pmd_ray.cli.search import resume_search
+
+        resume_search(
+            context,
+            run,
+            cpus=cpus,
+            gpus=gpus,
+            slots=slots,
+            workers=workers,
+            home=home,
+            formats=formats,
+            json=json,
+        )
+        return
     record = read_record(run)
     study = record.study
     if record.file in shipped_studies() or Path(record.file).is_file():
@@ -115,7 +131,7 @@ def resume(
     else:
         warn(f"{record.file} is not there any more; going on from the record in {run}")
     quieten(context, loads_models=False)
-    options = _options(
+    options = options_for(
         record.device,
         cpus=cpus or record.threads,
         gpus=gpus,
@@ -127,9 +143,14 @@ def resume(
     _run(study, run, record.storage, options, file=record.file, overrides=record.overrides, formats=formats, json=json)
 
 
-def _options(
+def options_for(
     device: str, *, cpus: int, gpus: float | None, slots: int | None, workers: str, storage: str, home: Path | None
 ) -> StudyOptions:
+    """How stages are run, from the options that ablations and searches share.
+
+    Raises:
+        UserError: they contradict each other, or name no device or number of workers.
+    """
     from pmd_ray.plan.identities import device_named
     from pmd_ray.run.study import StudyOptions
     from pmd_ray.run.workers import WorkerPlan

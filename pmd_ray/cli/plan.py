@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,11 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An ablation file, or a shipped one's name (quickstart).")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="An ablation or a search space, or a shipped one's name (quickstart, search_spaces/quickstart).",
+        ),
     ],
     overrides: Overrides = None,
     storage: Storage = STORAGE,
@@ -51,6 +56,11 @@ def plan(
 
     if dot and json:
         raise UserError("--dot and --json: one output at a time; leave one of them out")
+    if is_search_file(file):
+        if dot:
+            raise UserError(f"--dot: {file} is a search, whose stages are not known beforehand; leave it out")
+        _plan_search(file, overrides or [], storage, device, cpus=cpus, slots=slots, home=home, json=json)
+        return
     study = load_study(file, overrides or [])
     made = plan_of(study, store=existing_store(storage), device=device_named(device), cpus=cpus, slots=slots, home=home)
     if dot:
@@ -59,6 +69,42 @@ def plan(
         print_json({"file": file, "storage": storage, **made.json()})
     else:
         show_plan(made, storage=storage)
+
+
+def is_search_file(file: str) -> bool:
+    """Whether a file, or a shipped one's name, is a search space; an ablation where both have the name."""
+    from pmd_ray.spec.search_file import shipped_searches
+    from pmd_ray.spec.study_file import shipped_studies
+
+    path = Path(file)
+    if path.is_file():
+        return re.search(r"^space:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
+    return path.parent == Path("search_spaces") or (file in shipped_searches() and file not in shipped_studies())
+
+
+def _plan_search(
+    file: str,
+    overrides: Sequence[str],
+    storage: str,
+    device: str,
+    *,
+    cpus: int,
+    slots: int | None,
+    home: Path | None,
+    json: bool,
+) -> None:
+    from pmd_ray.cli.search_plan import search_plan_of, show_search_plan
+    from pmd_ray.plan.identities import device_named
+    from pmd_ray.spec.search_file import load_search
+
+    search = load_search(file, overrides)
+    made = search_plan_of(
+        search, store=existing_store(storage), device=device_named(device), cpus=cpus, slots=slots, home=home
+    )
+    if json:
+        print_json({"file": file, "storage": storage, **made.json()})
+    else:
+        show_search_plan(made, storage=storage)
 
 
 def existing_store(storage: str) -> Store | None:

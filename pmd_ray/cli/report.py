@@ -1,7 +1,8 @@
-"""`pmd report`: tables, figures, page and TensorBoard runs of a study, from its artifacts alone."""
+"""`pmd report`: tables, figures, page and TensorBoard runs of a study or a search, from its artifacts alone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,12 +36,18 @@ def report(
     formats: Formats = None,
     json: Json = False,
 ) -> None:
-    """Write the tables, figures and page of a study, finished or not; nothing is trained."""
+    """Write the tables, figures and page of a study or search, finished or not; nothing is trained."""
     quieten(context, loads_models=False)
     from pmd_ray.report.study_report import write_report
+    from pmd_ray.spec.search_folder import is_search
     from pmd_ray.spec.study_folder import read_record
     from pmd_ray.store.store import Store
 
+    if is_search(run):
+        from pmd_ray.cli.search_report import report_search
+
+        report_search(run, out, formats=formats_of(formats), json=json)
+        return
     record = read_record(run)
     store = Store.open(record.storage, create=False)
     written = write_report(record, store, out or run, formats=formats_of(formats))
@@ -60,14 +67,15 @@ def show_written(written: Written, out: Path, *, json: bool = False) -> None:
     for line in written.missing:
         warn(line)
     places = {"tables": out / "tables", "figures": out / "figures", "page": out / "report.html"}
-    lines = [f"{name}: {path}" for name, path in places.items() if _wrote(written, path)]
+    lines = [f"{name}: {path}" for name, path in places.items() if wrote(written.files, path)]
     board = out / "tensorboard"
-    lines += [f"curves: tensorboard --logdir {board}"] if _wrote(written, board) else []
+    lines += [f"curves: tensorboard --logdir {board}"] if wrote(written.files, board) else []
     say("\n".join(["", *lines]), json=json)
 
 
-def _wrote(written: Written, place: Path) -> bool:
-    return any(place == path or place in path.parents for path in written.files)
+def wrote(files: Iterable[Path], place: Path) -> bool:
+    """Whether a report wrote a file, or anything in a folder."""
+    return any(place == path or place in path.parents for path in files)
 
 
 def _cell(value: str | int | float | None) -> str:

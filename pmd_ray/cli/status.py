@@ -28,9 +28,15 @@ def status(
     json: Json = False,
 ) -> None:
     """Show how far a study is: its stages, what runs where, what failed and why."""
+    from pmd_ray.spec.search_folder import is_search
     from pmd_ray.spec.study_folder import read_record
     from pmd_ray.store.store import Store
 
+    if is_search(run):
+        from pmd_ray.cli.search_report import show_status
+
+        show_status(run, json=json)
+        return
     record = read_record(run)
     store = Store.open(record.storage, create=False)
     rows = stage_rows(record, store)

@@ -36,12 +36,22 @@ def study_told(tree: StageTree, cost: Mapping[str, float], *, stored: int) -> It
         cost: Estimated seconds of each stage: the bar of all stages moves by them.
         stored: Stages that need no training.
     """
+    names = stage_names(tree)
+    with bars_on_terminal() as bars:
+        if bars is None:
+            yield StageLines(names, total=tree.distinct, stored=stored)
+        else:
+            yield StageBars(bars, names, total=tree.distinct, stored=stored)
+
+
+@contextmanager
+def bars_on_terminal() -> Iterator[Progress | None]:
+    """Bars with counts, times and a note on standard error; None where that is no terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    names = stage_names(tree)
     if not console.is_interactive:
-        yield _Lines(names, total=tree.distinct, stored=stored)
+        yield None
         return
     from rich.progress import (
         BarColumn,
@@ -61,7 +71,7 @@ def study_told(tree: StageTree, cost: Mapping[str, float], *, stored: int) -> It
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, refresh_per_second=4) as bars:
-        yield _Bars(bars, names, total=tree.distinct, stored=stored)
+        yield bars
 
 
 def stage_names(tree: StageTree) -> dict[str, str]:
@@ -88,10 +98,14 @@ def _aloud(event: StudyEvent, names: Mapping[str, str]) -> bool:
     return True
 
 
-class _Bars:
-    def __init__(self, bars: Progress, names: Mapping[str, str], *, total: int, stored: int) -> None:
+class StageBars:
+    """A bar for all stages, and one for each that runs."""
+
+    def __init__(
+        self, bars: Progress, names: Mapping[str, str], *, total: int | None, stored: int, of: str = "stages"
+    ) -> None:
         self._bars, self._names = bars, names
-        self._all = bars.add_task("stages", total=total, completed=stored, note="")
+        self._all = bars.add_task(of, total=total, completed=stored, note="")
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, event: StudyEvent) -> None:
@@ -141,10 +155,12 @@ def with_bars_aside(bars: Progress, event: StudyEvent, names: Mapping[str, str])
         bars.start()
 
 
-class _Lines:
-    def __init__(self, names: Mapping[str, str], *, total: int, stored: int) -> None:
+class StageLines:
+    """A line now and then."""
+
+    def __init__(self, names: Mapping[str, str], *, total: int | None, stored: int) -> None:
         self._names, self._total, self._done = names, total, stored
-        self._last = dict.fromkeys(names, 0.0)
+        self._last: dict[str, float] = {}
         self._begun: dict[str, float] = {}
 
     def __call__(self, event: StudyEvent) -> None:
@@ -159,13 +175,19 @@ class _Lines:
                 self._done += 1
                 spent = time.monotonic() - self._begun.get(event.key, time.monotonic())
                 how = f"trained in {spent:.0f} s" if event.trained else "stored"
-                self._say(event.key, f"{how} ({self._done} of {self._total} stages)")
-            case StageEvent(event=StepDone() as step) if time.monotonic() - self._last[event.key] > LINE_EVERY_S:
+                of = f" ({self._done} of {self._total} stages)" if self._total is not None else ""
+                self._say(event.key, f"{how}{of}")
+            case StageEvent(event=StepDone() as step) if (
+                time.monotonic() - self._last.get(event.key, 0.0) > LINE_EVERY_S
+            ):
                 self._say(event.key, f"step {step.done}, loss {step.loss:.3f}")
             case StageEvent(event=EpochDone() as epoch):
                 self._say(event.key, f"epoch {epoch.epoch}/{epoch.epochs}, validation MRR {epoch.valid_mrr:.3f}")
             case _:
                 pass
+
+    def _silent_s(self, key: str) -> float:
+        return time.monotonic() - self._last.get(key, 0.0)
 
     def _say(self, key: str, text: str) -> None:
         self._last[key] = time.monotonic()

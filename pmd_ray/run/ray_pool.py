@@ -24,6 +24,8 @@ CANCEL_S = 10.0
 """Given to workers to stop at a whole place."""
 SIZE_EVERY_S = 5.0
 """Between two looks at how large the cluster is."""
+CANCEL_ONE_S = 3.0
+"""Given to one worker of a search, whose place is wanted."""
 HEAD_GONE = "Ray went away (its process on this machine was ended); what was finished is kept, the same command goes on"
 STEPS_EVERY_S = 0.3
 """Steps of one stage are told at most this often."""
@@ -53,6 +55,8 @@ class RayPool:
             options["num_gpus"] = gpus
         self._task = ray.remote(**options)(_train)
         self._running: dict[Any, str] = {}
+        self._ending: dict[Any, float] = {}
+        """Those told to stop, with the time at which their worker is ended."""
         self._size: tuple[float, int] = (-SIZE_EVERY_S, 1)
 
     def __enter__(self) -> RayPool:
@@ -93,14 +97,32 @@ class RayPool:
         if not self._running:
             time.sleep(seconds)
             return []
+        self._end_overdue()
         ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         if not ready:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        for reference in ready:
+            self._ending.pop(reference, None)
         return [_outcome(self._running.pop(reference), reference) for reference in ready]
+
+    def cancel_one(self, key: str) -> None:
+        """Interrupt one stage, which resumes later; `wait` tells how it ended, and ends a worker that does not stop."""
+        for reference, running in self._running.items():
+            if running == key and reference not in self._ending:
+                self._ending[reference] = time.monotonic() + CANCEL_ONE_S
+                ray.cancel(reference)
+
+    def _end_overdue(self) -> None:
+        now = time.monotonic()
+        for reference, at in self._ending.items():
+            if now >= at:
+                self._ending[reference] = float("inf")
+                ray.cancel(reference, force=True)
 
     def cancel(self) -> None:
         """Interrupt what runs; a worker that does not stop in time is ended."""
         running, self._running = list(self._running), {}
+        self._ending.clear()
         with contextlib.suppress(ray.exceptions.RayError):
             for reference in running:
                 ray.cancel(reference)

@@ -1,19 +1,17 @@
 """Walks a stage tree: a stage starts when its teacher is stored, the longest remaining chain first.
 
-Failures by kind: out of memory is tried again with half the micro-batch (gradient caching: the same experiment), a
-lost worker or node again from its checkpoint; anything else ends its branch, and the same bug three times the study.
+What follows from a failure is `failures.Failures`'s to say: it is tried again, or its branch ends.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Protocol
 
 from pmd_ray.plan.tree import PlannedStage, StageTree
+from pmd_ray.run.failures import LOST_AT_MOST, SAME_BUG_AT_MOST, Failures
+from pmd_ray.run.stage_job import Ending, Pool, StageJob, StageOutcome, Stored
 from pmd_ray.run.study_events import (
     ArtifactSetAside,
     StageBegun,
@@ -24,85 +22,21 @@ from pmd_ray.run.study_events import (
     unheard,
 )
 from pmd_ray.spec.attempt import FailureKind
-from pmd_ray.spec.chain import ChainConfig
-from pmd_ray.spec.errors import StorageError
-from pmd_ray.spec.grade import GradeConfig
 
-LOST_AT_MOST = 5
-"""Lost workers or nodes that a stage survives without finishing an epoch in between."""
-SAME_BUG_AT_MOST = 3
-"""Stages that may fail with the same bug before the study stops."""
+__all__ = [
+    "LOST_AT_MOST",
+    "SAME_BUG_AT_MOST",
+    "Ending",
+    "Pool",
+    "StageJob",
+    "StageOutcome",
+    "Stored",
+    "Walk",
+    "Walked",
+]
+
 LOOK_EVERY_S = 1.0
 """Between two looks at a stage that another run trains."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageJob:
-    """What a worker needs to train a stage: plain values, no tensors."""
-
-    key: str
-    chain: ChainConfig
-    grade: GradeConfig
-    """With the micro-batch of this attempt."""
-    teacher_key: str | None
-    teacher: str | None
-    control_of: str | None
-
-
-class Ending(StrEnum):
-    """How a worker's call ended."""
-
-    DONE = "done"
-    STORED = "stored"
-    """It was there already: another run was quicker."""
-    BUSY = "busy"
-    """Another run holds the lease."""
-    BROKEN_TEACHER = "broken teacher"
-    """The teacher's artifact fails its hashes."""
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageOutcome:
-    """What a worker says at the end."""
-
-    key: str
-    ending: Ending
-    kind: FailureKind | None = None
-    message: str = ""
-    signature: str = ""
-    """Where it failed: equal for the same bug."""
-    progressed: bool = False
-    """Whether an epoch was finished in this attempt."""
-
-
-class Pool(Protocol):
-    """Workers that train stages."""
-
-    def slots(self) -> int:
-        """Stages that may run at once now."""
-
-    def submit(self, job: StageJob) -> None:
-        """Start a stage."""
-
-    def wait(self, seconds: float) -> list[StageOutcome]:
-        """What has ended, at the latest after so many seconds."""
-
-    def cancel(self) -> None:
-        """Stop what runs, at a place where it resumes."""
-
-
-class Stored(Protocol):
-    """What the walk asks of the store."""
-
-    def has(self, key: str) -> bool:
-        """Whether a stage is stored."""
-
-    def lease_held(self, key: str) -> bool:
-        """Whether someone trains it now."""
-
-    def set_aside(self, key: str, reason: str) -> str:
-        """Put a broken artifact out of the way."""
 
 
 @dataclass
@@ -138,9 +72,7 @@ class Walk:
         self._listen, self._clock = listen, clock
         self.result = Walked(done=stored & set(tree.stages))
         self._running: set[str] = set()
-        self._micro_batch: dict[str, int] = {}
-        self._lost: Counter[str] = Counter()
-        self._bugs: Counter[str] = Counter()
+        self._failures = Failures()
         self._elsewhere: dict[str, float] = {}
         """Stages that another run trains, with the time of the next look."""
 
@@ -183,7 +115,7 @@ class Walk:
                 continue
             self._running.add(stage.key)
             self._listen(StageBegun(stage.key))
-            self._pool.submit(self._job(stage))
+            self._pool.submit(self._failures.fitted(self._planned(stage)))
             free -= 1
 
     def _is_elsewhere(self, key: str) -> bool:
@@ -200,15 +132,11 @@ class Walk:
             self._stored(key, trained=False)
         return self._elsewhere.pop(key, None) is not None and key in self.result.done
 
-    def _job(self, stage: PlannedStage) -> StageJob:
-        grade = stage.grade
-        if stage.key in self._micro_batch:
-            optimiser = grade.optimiser.model_copy(update={"micro_batch": self._micro_batch[stage.key]})
-            grade = grade.model_copy(update={"optimiser": optimiser})
+    def _planned(self, stage: PlannedStage) -> StageJob:
         return StageJob(
             key=stage.key,
             chain=stage.chain,
-            grade=grade,
+            grade=stage.grade,
             teacher_key=stage.teacher_key,
             teacher=stage.teacher,
             control_of=stage.control_of,
@@ -245,41 +173,19 @@ class Walk:
         self._listen(ArtifactSetAside(teacher, reason))
 
     def _handle_failure(self, outcome: StageOutcome) -> None:
-        key, kind = outcome.key, outcome.kind or FailureKind.BUG
-        match kind:
-            case FailureKind.OUT_OF_MEMORY:
-                smaller = self._smaller(key)
-                if smaller is not None:
-                    self._micro_batch[key] = smaller
-                    self._trouble(outcome, kind, f"tried again with {smaller} texts at once, the same experiment")
-                    return
-            case FailureKind.NODE_LOST | FailureKind.TIMEOUT:
-                self._lost[key] = 1 if outcome.progressed else self._lost[key] + 1
-                if self._lost[key] <= LOST_AT_MOST:
-                    self._trouble(outcome, kind, "tried again from its last epoch")
-                    return
-            case FailureKind.DISK:
-                raise StorageError(outcome.message)
-            case FailureKind.NOT_FINITE | FailureKind.BUG:
-                pass
-        self._end_branch(replace(outcome, kind=kind))
-
-    def _smaller(self, key: str) -> int | None:
-        optimiser = self._tree.stages[key].grade.optimiser
-        now = self._micro_batch.get(key) or optimiser.micro_batch or optimiser.batch
-        return now // 2 if now >= 2 else None
+        outcome = replace(outcome, kind=outcome.kind or FailureKind.BUG)
+        then = self._failures.try_again(outcome, self._planned(self._tree.stages[outcome.key]))
+        if then is None:
+            self._end_branch(outcome)
+        else:
+            self._trouble(outcome, then)
 
     def _end_branch(self, outcome: StageOutcome) -> None:
-        kind = outcome.kind or FailureKind.BUG
         below = self._tree.below(outcome.key)
         self.result.failed[outcome.key] = outcome
         self.result.skipped |= set(below) - self.result.done
-        self._trouble(outcome, kind, f"its branch ends ({len(below)} stages below it)" if below else "it is left out")
-        if kind is not FailureKind.BUG:
-            return
-        self._bugs[outcome.signature] += 1
-        if self._bugs[outcome.signature] >= SAME_BUG_AT_MOST:
-            self.result.stopped = f"the same bug ended {SAME_BUG_AT_MOST} stages: {outcome.message}"
+        self.result.stopped = self._failures.stopped
+        self._trouble(outcome, f"its branch ends ({len(below)} stages below it)" if below else "it is left out")
 
-    def _trouble(self, outcome: StageOutcome, kind: FailureKind, then: str) -> None:
-        self._listen(StageTroubled(outcome.key, kind, outcome.message, then))
+    def _trouble(self, outcome: StageOutcome, then: str) -> None:
+        self._listen(StageTroubled(outcome.key, outcome.kind or FailureKind.BUG, outcome.message, then))

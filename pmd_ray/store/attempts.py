@@ -59,6 +59,12 @@ class Attempts:
         """Every attempt, by stage."""
         return self._read_all([f"{ATTEMPTS}/{entry.name}" for entry in self._medium.tree(ATTEMPTS)])
 
+    def call_pruned(self, key: str) -> None:
+        """Of a stage that was stopped on purpose: its last attempt was not lost, it was ended early."""
+        for attempt in self.of(key)[-1:]:
+            if attempt.state in (AttemptState.RUNNING, AttemptState.LOST):
+                self.write(attempt.model_copy(update={"state": AttemptState.PRUNED, "failure": None}))
+
     def write(self, attempt: Attempt) -> None:
         """Write or replace an attempt, whole."""
         path = f"{ATTEMPTS}/{attempt.key}/{attempt.id}.json"

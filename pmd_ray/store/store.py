@@ -184,6 +184,14 @@ class Store:
         exclusive = self.local is not None or self.lease_keeper is not None
         return self._attempts.begin(checked(key), study=study, first_epoch=first_epoch, exclusive=exclusive)
 
+    def call_pruned(self, key: str) -> None:
+        """Say of a stage that a search stopped on purpose that its last attempt was ended early, not lost.
+
+        Raises:
+            StorageError: the storage refuses.
+        """
+        self._attempts.call_pruned(checked(key))
+
     def attempts(self, key: str | None = None) -> list[Attempt]:
         """The attempts of a stage in order, or all of them by stage; unreadable ones are left out with a warning."""
         return self._attempts.all() if key is None else self._attempts.of(checked(key))

@@ -1,0 +1,251 @@
+"""`pmd search`: find layers, masks and weights for a graph, confirm the best over fresh seeds, write its chain file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pmd_ray.cli.ablate import STORAGE, Cpus, Device, Gpus, Slots, Storage, Workers, options_for
+from pmd_ray.cli.distill import Overrides
+from pmd_ray.cli.options import Formats, Home, Json, formats_of
+from pmd_ray.cli.output import print_json, say, warn
+from pmd_ray.cli.quiet import quieten
+from pmd_ray.cli.stopping import stoppable
+
+if TYPE_CHECKING:
+    from pmd_ray.run.search.search import PreparedSearch, Searched
+    from pmd_ray.run.study import StudyOptions
+    from pmd_ray.spec.search import SearchConfig
+    from pmd_ray.spec.search_record import SearchRecord
+    from pmd_ray.spec.study_record import StudyRecord
+    from pmd_ray.store.store import Store
+
+AtOnce = Annotated[
+    int | None,
+    typer.Option(
+        "--at-once",
+        metavar="N",
+        min=1,
+        help="Trials at once (default: stages at once). 1 tries the same points again, whatever the machine.",
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="FILE", help="Also write the trials as an Optuna journal, for optuna-dashboard."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("search")(search)
+
+
+def search(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A search space, or a shipped one's name (quickstart).")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where record and report go (default: runs/search-NAME)."),
+    ] = None,
+    overrides: Overrides = None,
+    storage: Storage = STORAGE,
+    device: Device = "auto",
+    cpus: Cpus = 1,
+    gpus: Gpus = None,
+    slots: Slots = None,
+    workers: Workers = "1",
+    at_once: AtOnce = None,
+    journal: Journal = None,
+    home: Home = None,
+    formats: Formats = None,
+    json: Json = False,
+) -> None:
+    """Try chains around a baseline, end bad ones early, confirm the best over fresh seeds; the same command goes on."""
+    from pmd_ray.spec.search_file import find_search, load_search
+
+    found = load_search(file, overrides or [])
+    out = out or Path("runs") / f"search-{found.name}"
+    path = find_search(file)
+    told = str(path.absolute()) if path.is_file() and Path(file).is_file() else path.stem
+    options = options_for(device, cpus=cpus, gpus=gpus, slots=slots, workers=workers, storage=storage, home=home)
+    run_search_verb(
+        context,
+        found,
+        out,
+        options,
+        storage=storage,
+        file=told,
+        overrides=overrides or [],
+        at_once=at_once,
+        journal=journal,
+        formats=formats,
+        json=json,
+    )
+
+
+def resume_search(
+    context: typer.Context,
+    run: Path,
+    *,
+    cpus: int | None,
+    gpus: float | None,
+    slots: int | None,
+    workers: str,
+    home: Path | None,
+    formats: list[str] | None,
+    json: bool,
+) -> None:
+    """Go on with a search where it stopped; refuses, with the difference, when its file means something else now."""
+    from pmd_ray.spec.errors import UserError
+    from pmd_ray.spec.search_changes import search_changes
+    from pmd_ray.spec.search_file import load_search, shipped_searches
+    from pmd_ray.spec.search_folder import read_search
+
+    record = read_search(run)
+    found = record.search
+    if record.file in shipped_searches() or Path(record.file).is_file():
+        found = load_search(record.file, record.overrides)
+        if differences := search_changes(record.search, found):
+            lines = "\n  ".join([f"{record.file} means something else than when {run} was started:", *differences])
+            raise UserError(
+                f"{lines}\n  put the file back, or run it as another search: pmd search {record.file} --out OTHER "
+                "--set name=OTHER (what is equal is taken from the storage)"
+            )
+    else:
+        warn(f"{record.file} is not there any more; going on from the record in {run}")
+    options = options_for(
+        record.device,
+        cpus=cpus or record.threads,
+        gpus=gpus,
+        slots=slots,
+        workers=workers,
+        storage=record.storage,
+        home=home,
+    )
+    run_search_verb(
+        context,
+        found,
+        run,
+        options,
+        storage=record.storage,
+        file=record.file,
+        overrides=record.overrides,
+        at_once=record.at_once,
+        journal=None,
+        formats=formats,
+        json=json,
+    )
+
+
+def run_search_verb(
+    context: typer.Context,
+    found: SearchConfig,
+    out: Path,
+    options: StudyOptions,
+    *,
+    storage: str,
+    file: str,
+    overrides: Sequence[str],
+    at_once: int | None,
+    journal: Path | None,
+    formats: list[str] | None,
+    json: bool,
+) -> None:
+    """Plan, search, confirm, report."""
+    quieten(context, loads_models=False)
+    with stoppable(f"interrupted; what is finished is kept, pmd resume {out} goes on"):
+        from pmd_ray.cli.search_plan import say_search_plan, search_plan_of
+        from pmd_ray.cli.search_progress import search_told
+        from pmd_ray.plan import machine
+        from pmd_ray.run.search.search import continued, prepare_search, run_search
+        from pmd_ray.store.store import Store
+
+        store = Store.open(storage)
+        slots = options.slots or max(1, machine.cores() // options.cpus)
+        plan = search_plan_of(
+            found,
+            store=store,
+            device=options.device,
+            cpus=options.cpus,
+            slots=slots,
+            at_once=at_once,
+            home=options.places.data_home,
+        )
+        prepared = prepare_search(
+            found,
+            store,
+            options,
+            identities=plan.trials.identities,
+            file=file,
+            overrides=overrides,
+            at_once=at_once or slots,
+        )
+        continued(prepared.record, store, out.absolute())  # refuses another search before anything is said
+        say_search_plan(plan, storage=storage)
+        with search_told(prepared.record) as (listen, listen_stages):
+            searched = run_search(prepared, out, options, listen=listen, listen_stages=listen_stages)
+        confirmed = _confirm(prepared, searched, out, options)
+        record = searched.record
+        if journal is not None:
+            from pmd_ray.run.search.journal import write_journal
+
+            write_journal(record, journal)
+        _report(record, confirmed, store, out, formats=formats, json=json)
+    if not any(trial.state.value == "done" for trial in record.trials):
+        raise typer.Exit(1)
+
+
+def _confirm(prepared: PreparedSearch, searched: Searched, out: Path, options: StudyOptions) -> StudyRecord | None:
+    """Train the best and the default over fresh seeds, as an ablation of its own; None where nothing is to confirm."""
+    from pmd_ray.cli.plan import plan_of, say_plan
+    from pmd_ray.cli.study_progress import study_told
+    from pmd_ray.report.study_report import write_report
+    from pmd_ray.run.search.confirm import FOLDER, confirming_study
+    from pmd_ray.run.search.search import note_confirmed
+    from pmd_ray.run.study import prepare, run_study
+
+    study = confirming_study(searched.record)
+    if study is None:
+        return None
+    say("\nconfirmation: the best against the default, fresh seeds, scored on test", json=True)
+    made = prepare(study, prepared.store, replace(options), file=searched.record.file)
+    plan = plan_of(
+        study,
+        store=prepared.store,
+        device=options.device,
+        cpus=options.cpus,
+        slots=options.slots,
+        home=options.places.data_home,
+    )
+    say_plan(plan)
+    with study_told(made.tree, plan.seconds, stored=plan.stored) as listen:
+        run_study(made, out / FOLDER, options, cost=plan.seconds, listen=listen)
+    write_report(made.record, prepared.store, out / FOLDER)
+    note_confirmed(searched.record, prepared.store, out, folder=FOLDER)
+    return made.record
+
+
+def _report(
+    record: SearchRecord,
+    confirmed: StudyRecord | None,
+    store: Store,
+    out: Path,
+    *,
+    formats: list[str] | None,
+    json: bool,
+) -> None:
+    from pmd_ray.cli.search_report import show_search
+    from pmd_ray.report.search_report import write_search_report
+
+    written = write_search_report(record, store, out, formats=formats_of(formats), confirmed=confirmed)
+    if json:
+        print_json(
+            {"search": record.search.name, "storage": store.location, "stopped": record.stopped, **written.json()}
+        )
+    show_search(written, out, json=json)
+    if record.stopped:
+        say(f"the search ended: {record.stopped}", json=json)

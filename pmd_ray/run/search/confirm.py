@@ -1,0 +1,88 @@
+"""The study that confirms a search: the best chains and the default, over fresh seeds, scored on test."""
+
+from __future__ import annotations
+
+from pmd_ray.run.search.rounds import best_of
+from pmd_ray.spec.chain_stages import meaning
+from pmd_ray.spec.points import chain_of
+from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_record import SearchRecord, TrialRecord
+from pmd_ray.spec.study import BASELINE, ArmConfig, CompareConfig, StudyConfig, VariantConfig
+
+FOLDER = "confirm"
+"""Of the study, in the search's own folder."""
+
+
+def candidates(record: SearchRecord) -> list[TrialRecord]:
+    """The trials to confirm: at each depth the best ones that are not the default, at most `confirm.best`.
+
+    Those within one standard error of the best cannot be told from it by the search (one seed), so they come along;
+    others do not. Source: Hastie et al. 2009, 7.10 (one-standard-error rule).
+    """
+    search = record.search
+    last = _last_round(record)
+    default = meaning(chain_of(search, {}))
+    found: list[TrialRecord] = []
+    for name in dict.fromkeys(trial.round for trial in last):
+        trials = [trial for trial in last if trial.round == name]
+        others = [trial for trial in trials if meaning(chain_of(search, trial.settings)) != default]
+        best = best_of(others, len(others))
+        if not best:
+            continue
+        least = (best[0].value or 0.0) - (best[0].standard_error or 0.0)
+        close = [trial for trial in best if (trial.value or 0.0) >= least]
+        found += close[: search.confirm.best]
+    return found
+
+
+def confirming_study(record: SearchRecord) -> StudyConfig | None:
+    """The study of the candidates against the default; None where there is nothing to confirm."""
+    search = record.search
+    chosen = candidates(record)
+    if not chosen or not search.confirm.best:
+        return None
+    variants = [_variant(BASELINE, search, {})]
+    seen = {variants[0].arms[0].chain.model_dump_json()}
+    for trial in chosen:
+        variant = _variant(f"trial-{trial.number}", search, trial.settings)
+        means = variant.arms[0].chain.model_dump_json()
+        if means not in seen:  # what differed may be what the confirmation lays over
+            seen.add(means)
+            variants.append(variant)
+    if len(variants) == 1:
+        return None
+    return StudyConfig(
+        name=f"{search.name}-confirmed"[:80],
+        about=f"Are the chains that the search {search.name} found better than its default? Fresh seeds, test split.",
+        seeds=search.confirm.seeds,
+        variants=tuple(variants),
+        compare=(
+            CompareConfig(
+                question="Is a chain that was found better than the default?",
+                pairs=tuple((variant.name, BASELINE) for variant in variants[1:]),
+                metric=search.metric,
+                alternative="greater",
+            ),
+        ),
+    )
+
+
+def _variant(name: str, search: SearchConfig, settings: dict[str, object]) -> VariantConfig:
+    laid = {**settings, **search.confirm.settings, "seed": search.confirm.seeds[0]}
+    chain = chain_of(search, laid)
+    difference = {} if name == BASELINE else dict(settings)
+    return VariantConfig(
+        name=name,
+        parent=None if name == BASELINE else BASELINE,
+        difference=difference,
+        arms=(ArmConfig(chain=chain),),
+    )
+
+
+def _last_round(record: SearchRecord) -> list[TrialRecord]:
+    """The trials of whole chains: all of them, or those of a beam's last grade."""
+    if record.search.search.strategy != "grade":
+        return list(record.trials)
+    longest = max((len(trial.layers) for trial in record.trials), default=0)
+    whole = len(chain_of(record.search, {}).grades)
+    return [trial for trial in record.trials if len(trial.layers) == longest == whole]

@@ -1,0 +1,197 @@
+"""The rounds of a search: one Optuna study for each target depth, or for each parent of a beam's grade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pmd_ray.run.stage_job import StageJob
+from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.chain_stages import ChainStage, FactsOf, stages_of_chain
+from pmd_ray.spec.draw import Suggest, draw_chain, draw_grade
+from pmd_ray.spec.enqueued import enqueued
+from pmd_ray.spec.points import (
+    all_params,
+    chain_of,
+    chain_up_to,
+    params_of_grade,
+    settings_of,
+    settings_of_grade,
+    targets_of,
+)
+from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_record import TrialRecord, TrialState
+from pmd_ray.spec.study_record import StageUse
+
+SAMPLED = "sampled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point that is tried before any is drawn."""
+
+    name: str
+    params: dict[str, Any] | None
+    """None: outside the space; the sampler is not told of it."""
+    settings: dict[str, Any]
+    """What it lays over the baseline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One Optuna study: what it draws, and what a drawn point means."""
+
+    name: str
+    search: SearchConfig
+    facts_of: FactsOf
+    target: int | None = None
+    """Depth of the last student, where layers are searched."""
+    place: int | None = None
+    """Strategy grade: place of the student that it adds, from 1."""
+    parent: TrialRecord | None = None
+    """Strategy grade: the trial whose last grade teaches; None under the teacher itself."""
+    queue: tuple[Point, ...] = ()
+    trials: int | None = None
+    """At most; None leaves it to the budget."""
+
+    def draw(self, suggest: Suggest) -> dict[str, Any]:
+        """The parameters of a point."""
+        if self.place is None:
+            return draw_chain(self.search, suggest, target=self.target)
+        return draw_grade(self.search, suggest, place=self.place, parent=self._above)
+
+    def settings_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a point lays over the baseline."""
+        if self.place is None:
+            return settings_of(self.search, params, target=self.target)
+        return settings_of_grade(self.search, params, place=self.place, parent=self._above)
+
+    def describe(
+        self, number: int, params: Mapping[str, Any], origin: str, settings: Mapping[str, Any] | None = None
+    ) -> TrialRecord:
+        """The trial of a point: its chain as stages.
+
+        Args:
+            number: Of the trial, over the whole search.
+            params: What was drawn.
+            origin: `sampled`, or the point's name.
+            settings: Of a queued point; None for a drawn one.
+        """
+        laid = self.settings_of(params) if settings is None else dict(settings)
+        chain = self.chain_of(laid)
+        students = chain.grades[1:]
+        return TrialRecord(
+            number=number,
+            round=self.name,
+            origin=origin,
+            parent=None if self.parent is None else self.parent.number,
+            params=dict(params),
+            settings=laid,
+            layers=tuple(grade.layers for grade in chain.grades),
+            mask_rates=tuple(grade.mask.rate for grade in students),
+            alphas=tuple(grade.loss.alpha for grade in students),
+            betas=tuple(grade.loss.beta for grade in students),
+            stages=tuple(_use(stage) for stage in self.stages_of(chain)),
+        )
+
+    def chain_of(self, settings: Mapping[str, Any]) -> ChainConfig:
+        """The chain of some settings; of a beam's round, up to the student that it adds."""
+        if self.place is None:
+            return chain_of(self.search, settings)
+        return chain_up_to(self.search, settings, place=self.place)
+
+    def jobs_of(self, trial: TrialRecord) -> list[StageJob]:
+        """What trains the stages of a trial."""
+        chain = self.chain_of(trial.settings)
+        return [
+            StageJob(
+                key=stage.key,
+                chain=chain,
+                grade=stage.grade,
+                teacher_key=stage.teacher_key,
+                teacher=stage.teacher,
+                control_of=stage.control_of,
+            )
+            for stage in self.stages_of(chain)
+        ]
+
+    def stages_of(self, chain: ChainConfig) -> list[ChainStage]:
+        """The stages of a chain, each after its teacher."""
+        return stages_of_chain(chain, self.facts_of(chain))
+
+    @property
+    def _above(self) -> dict[str, Any]:
+        return dict(self.parent.settings) if self.parent else {}
+
+
+def whole_rounds(search: SearchConfig, facts_of: FactsOf) -> Iterator[Round]:
+    """The rounds of a search whose trials are whole chains: one for each target depth."""
+    for target in targets_of(search):
+        named = enqueued(search, target=target)
+        first = [Point(name=one.name, params=one.params, settings=one.settings) for one in named]
+        trials = search.budget.trials
+        if is_grid(search):
+            for params in all_params(search, target=target):
+                settings = settings_of(search, params, target=target)
+                first.append(Point(name=SAMPLED, params=params, settings=settings))
+            trials = len(first) if trials is None else min(trials, len(first))
+        name = "chain" if target is None else f"layers-{target}"
+        yield Round(name=name, search=search, facts_of=facts_of, target=target, queue=tuple(first), trials=trials)
+
+
+def beam_round(search: SearchConfig, facts_of: FactsOf, *, place: int, parent: TrialRecord | None) -> Round:
+    """The round of a beam that adds the student at a place (from 1) to one parent, None under the teacher itself."""
+    above = dict(parent.settings) if parent else {}
+    queue: list[Point] = []
+    trials = search.search.children
+    if is_grid(search):
+        for params in all_params(search, target=None, place=place, parent=above):
+            settings = settings_of_grade(search, params, place=place, parent=above)
+            queue.append(Point(name=SAMPLED, params=params, settings=settings))
+        trials = len(queue)
+    elif search.enqueue.default:
+        default = params_of_grade(search, above, place=place, parent=above)
+        queue.append(Point(name="default", params=default, settings=above))
+    name = f"grade-{place}" if parent is None else f"grade-{place}-under-{parent.number}"
+    return Round(
+        name=name,
+        search=search,
+        facts_of=facts_of,
+        place=place,
+        parent=parent,
+        queue=tuple(queue),
+        trials=trials,
+    )
+
+
+def is_grid(search: SearchConfig) -> bool:
+    """Whether every point is tried, in order."""
+    return search.search.strategy == "grid" or search.search.sampler == "grid"
+
+
+def students_of(search: SearchConfig) -> int:
+    """Grades after the teacher of the baseline."""
+    return len(chain_of(search, {}).grades) - 1
+
+
+def best_of(trials: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
+    """The best finished trials, the earlier one where values are equal; each chain once."""
+    done = [trial for trial in trials if trial.state is TrialState.DONE and trial.value is not None]
+    ordered = sorted(done, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    kept: dict[tuple[str, ...], TrialRecord] = {}
+    for trial in ordered:
+        kept.setdefault(tuple(stage.key for stage in trial.stages), trial)
+    return list(kept.values())[:count]
+
+
+def _use(stage: ChainStage) -> StageUse:
+    return StageUse(
+        grade=stage.grade.name,
+        layers=stage.grade.layers,
+        mask_rate=stage.grade.mask.rate,
+        key=stage.key,
+        teacher=stage.teacher,
+        teacher_key=stage.teacher_key,
+        control_of=stage.control_of,
+    )
