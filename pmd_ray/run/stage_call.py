@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pmd_ray.run.cluster_leases import keep_leases
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
@@ -236,7 +237,7 @@ def _signature(error: BaseException) -> str:
 
 @lru_cache(maxsize=4)
 def _open_store(location: str) -> Store:
-    return Store.open(location)
+    return keep_leases(Store.open(location))
 
 
 def _open_shop(job: StageJob, setting: StudySetting) -> Workshop:

@@ -124,6 +124,7 @@ def run_study(
         if stored >= tree.stages.keys():  # nothing to train: Ray's start would be all that it costs
             return Walked(done=stored)
         from pmd_ray.run.cluster import cluster_for
+        from pmd_ray.run.cluster_leases import keep_leases
         from pmd_ray.run.ray_pool import RayPool
         from pmd_ray.run.stage_call import StudySetting
 
@@ -140,7 +141,7 @@ def run_study(
             cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus),
             RayPool(setting, cpus=options.cpus, gpus=options.gpus, slots=options.slots, listen=listen) as pool,
         ):
-            return Walk(tree, store, pool, stored=stored, cost=estimated, listen=listen).run()
+            return Walk(tree, keep_leases(store), pool, stored=stored, cost=estimated, listen=listen).run()
 
 
 def _whole(store: Store, stored: set[str], listen: StudyListener) -> set[str]:

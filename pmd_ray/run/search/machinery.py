@@ -91,6 +91,7 @@ class Machinery:
         for name, value in TUNE_DEFAULTS.items():
             os.environ.setdefault(name, value)
         from pmd_ray.run.cluster import cluster_for
+        from pmd_ray.run.cluster_leases import keep_leases
         from pmd_ray.run.ray_pool import RayPool
         from pmd_ray.run.search.desk import RemoteDesk
         from pmd_ray.run.search.server import StageServer
@@ -109,7 +110,7 @@ class Machinery:
         enter = self._stack.enter_context
         enter(cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus))
         desk = enter(RemoteDesk())
-        server = StageServer(desk, self._store, self._results, listen=self._listen)
+        server = StageServer(desk, keep_leases(self._store), self._results, listen=self._listen)
         pool = enter(RayPool(setting, cpus=options.cpus, gpus=options.gpus, slots=options.slots, listen=server.hear))
         enter(server.serving(pool))
         return server, desk
