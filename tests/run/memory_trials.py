@@ -18,8 +18,7 @@ from pmd_ray.spec.search_record import TrialRecord, TrialState
 from pmd_ray.spec.study_record import StageUse
 
 ROUND = "chain"
-SAMPLERS = ("tpe", "nsga2", "gp", "random")
-"""CMA-ES needs a package of its own."""
+SAMPLERS = ("tpe", "nsga2", "gp", "cmaes", "random")
 
 
 @cache

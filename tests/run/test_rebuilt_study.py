@@ -56,7 +56,7 @@ def goes_on(whole: MemoryTrials, config: StrategyConfig, cut: int, *, between: b
     assert trials.texts == whole.texts
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "cmaes", "random"])
 @pytest.mark.parametrize("between", [False, True])
 def test_cut_and_rebuilt_equals_undisturbed(sampler: str, between: bool) -> None:
     config = config_of(sampler)
@@ -73,7 +73,7 @@ def test_cut_and_rebuilt_gaussian_process() -> None:
     goes_on(whole, config, 9, between=True, queue=QUEUE)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "cmaes", "random"])
 def test_draws_that_repeat_are_rebuilt_too(sampler: str) -> None:
     """12 points: the search ends when it has had them all, or 50 draws in a row bring nothing new."""
     config = config_of(sampler, startup=3)
@@ -171,7 +171,7 @@ def test_warm_trials_that_fit_come_first() -> None:
     assert search.study.trials[0].value == 0.4
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "cmaes"])
 def test_warm_trials_steer(sampler: str) -> None:
     """With earlier trials enough, the first draws of a search are not those of one that knows nothing."""
     config = config_of(sampler)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from importlib.machinery import ModuleSpec
 from typing import Any
 
 import optuna
 import pytest
 
-from pmd_ray.run.search import samplers
+from pmd_ray.run.search.cma_es import ReplayedCmaEs
 from pmd_ray.run.search.samplers import draws, sampler_of
-from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.search import StrategyConfig
 
-CLASSES = {"tpe": "TPESampler", "nsga2": "NSGAIISampler", "gp": "GPSampler", "random": "RandomSampler"}
+CLASSES = {
+    "tpe": "TPESampler",
+    "nsga2": "NSGAIISampler",
+    "gp": "GPSampler",
+    "cmaes": "ReplayedCmaEs",
+    "random": "RandomSampler",
+}
 
 
 def config_of(sampler: str, **more: Any) -> StrategyConfig:
@@ -56,12 +60,25 @@ def test_strategies_that_need_no_sampler() -> None:
     assert not draws(config_of("tpe", strategy="grid"))
 
 
-def test_cmaes_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install cmaes"):
-        sampler_of(config_of("cmaes"), seed=0, number=0)
+def numbers(sampler: optuna.samplers.BaseSampler, trials: int = 40) -> optuna.Study:
+    """A sequential study of three numbers; each draw has its own seed, as in a search."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for number in range(trials):
+        sampler._cma_rng.rng.seed(number)  # type: ignore[attr-defined]
+        sampler._independent_sampler.reseed_rng = lambda: None  # type: ignore[attr-defined]
+        trial = study.ask()
+        x, y, z = (trial.suggest_float(name, -1.0, 1.0) for name in "xyz")
+        study.tell(trial, -((x - 0.3) ** 2) - 2.0 * (y + 0.2) ** 2 - (z - x) ** 2)
+    return study
 
 
-def test_cmaes_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "find_spec", lambda name: ModuleSpec(name, None))
-    assert type(sampler_of(config_of("cmaes"), seed=0, number=0)).__name__ == "CmaEsSampler"
+def test_cmaes_without_pickles_draws_what_optunas_own_draws() -> None:
+    """Several generations long, so that its state is told again and again."""
+    given: dict[str, Any] = {"seed": 5, "n_startup_trials": 4, "warn_independent_sampling": False}
+    ours, theirs = numbers(ReplayedCmaEs(**given)), numbers(optuna.samplers.CmaEsSampler(**given))
+    for one, other in zip(ours.trials, theirs.trials, strict=True):
+        assert one.params == pytest.approx(other.params, abs=1e-9)  # told anew, sums differ in their last digit
+    generations = {trial.system_attrs.get("cma:generation", -1) for trial in ours.trials}
+    assert len(generations) > 3
+    assert any("cma:optimizer:0" in trial.system_attrs for trial in theirs.trials), "else the test shows nothing"
+    assert not any(name.startswith("cma:optimizer") for trial in ours.trials for name in trial.system_attrs)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.streams import stream_key
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ def sampler_of(config: StrategyConfig, *, seed: int, number: int, attempt: int =
         seed: Of the search.
         number: Of the trial, over the whole search.
         attempt: Draws for this trial that repeated an earlier one.
-
-    Raises:
-        UserError: CMA-ES without its package.
     """
     import optuna
 
@@ -54,10 +49,9 @@ def sampler_of(config: StrategyConfig, *, seed: int, number: int, attempt: int =
                     seed=drawn_from, n_startup_trials=config.startup, warn_independent_sampling=False
                 )
             case "cmaes":
-                _check_cmaes()
-                return optuna.samplers.CmaEsSampler(
-                    seed=drawn_from, n_startup_trials=config.startup, warn_independent_sampling=False
-                )
+                from pmd_ray.run.search.cma_es import ReplayedCmaEs
+
+                return ReplayedCmaEs(seed=drawn_from, n_startup_trials=config.startup, warn_independent_sampling=False)
             case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=drawn_from)
 
@@ -65,8 +59,3 @@ def sampler_of(config: StrategyConfig, *, seed: int, number: int, attempt: int =
 def draws(config: StrategyConfig) -> bool:
     """Whether points are drawn at all; a grid's are all queued."""
     return "grid" not in (config.strategy, config.sampler)
-
-
-def _check_cmaes() -> None:
-    if find_spec("cmaes") is None:
-        raise UserError("search.sampler: cmaes needs the package of that name; `pip install cmaes`, or take tpe")
