@@ -21,7 +21,7 @@ from reference import tiny_study
 from pmd_ray.spec.attempt import Attempt, AttemptState
 from pmd_ray.store.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 EPOCHS = 8
 KILLS = 10
 PATIENCE_S = 180.0
