@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,9 @@ from pmd_ray.cli.stopping import stoppable
 if TYPE_CHECKING:
     from pmd_ray.run.study import Prepared, StudyOptions
     from pmd_ray.run.walk import Walked
+    from pmd_ray.spec.search_record import SearchRecord
     from pmd_ray.spec.study import StudyConfig
+    from pmd_ray.spec.study_record import StudyRecord
     from pmd_ray.store.store import Store
 
 STORAGE = "runs/store"
@@ -90,7 +93,9 @@ def resume(
     ] = None,
     gpus: Gpus = None,
     slots: Slots = None,
-    workers: Workers = "1",
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|MIN:MAX", help="Workers of each stage (default: as before).")
+    ] = None,
     home: Home = None,
     formats: Formats = None,
     json: Json = False,
@@ -105,18 +110,11 @@ def resume(
     if is_search(run):
         from pmd_ray.cli.search import resume_search
 
-        resume_search(
-            context,
-            run,
-            cpus=cpus,
-            gpus=gpus,
-            slots=slots,
-            workers=workers,
-            home=home,
-            formats=formats,
-            json=json,
-        )
+        given = Given(cpus=cpus, gpus=gpus, slots=slots, workers=workers, home=home)
+        resume_search(context, run, given, formats=formats, json=json)
         return
+    if is_search(run.parent) and run.name == "confirm":
+        raise UserError(f"{run} confirms the search in {run.parent}; go on with it: pmd resume {run.parent}")
     record = read_record(run)
     study = record.study
     if record.file in shipped_studies() or Path(record.file).is_file():
@@ -131,16 +129,32 @@ def resume(
     else:
         warn(f"{record.file} is not there any more; going on from the record in {run}")
     quieten(context, loads_models=False)
-    options = options_for(
-        record.device,
-        cpus=cpus or record.threads,
-        gpus=gpus,
-        slots=slots,
-        workers=workers,
-        storage=record.storage,
-        home=home,
-    )
+    options = Given(cpus=cpus, gpus=gpus, slots=slots, workers=workers, home=home).over(record)
     _run(study, run, record.storage, options, file=record.file, overrides=record.overrides, formats=formats, json=json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What `pmd resume` was told; None is as before."""
+
+    cpus: int | None
+    gpus: float | None
+    slots: int | None
+    workers: str | None
+    home: Path | None
+
+    def over(self, record: StudyRecord | SearchRecord) -> StudyOptions:
+        """How stages are run: as told, else as the record has it."""
+        earlier = Path(record.home) if record.home else None
+        return options_for(
+            record.device,
+            cpus=self.cpus or record.threads,
+            gpus=self.gpus or (record.gpus if record.device == "cuda" else None) or None,
+            slots=self.slots or record.slots,
+            workers=self.workers or record.workers,
+            storage=record.storage,
+            home=self.home or earlier,
+        )
 
 
 def options_for(
@@ -185,6 +199,11 @@ def _run(
     formats: list[str] | None,
     json: bool,
 ) -> None:
+    from pmd_ray.spec.errors import UserError
+    from pmd_ray.spec.search_folder import is_search
+
+    if is_search(out):
+        raise UserError(f"{out} holds a search; choose another folder with --out")
     with stoppable(f"interrupted; what is finished is kept, pmd resume {out} goes on"):
         from pmd_ray.cli.plan import plan_of, say_plan
         from pmd_ray.cli.study_progress import study_told

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmd_ray.cli.ablate import STORAGE, Cpus, Device, Gpus, Slots, Storage, Workers, options_for
+from pmd_ray.cli.ablate import STORAGE, Cpus, Device, Given, Gpus, Slots, Storage, Workers, options_for
 from pmd_ray.cli.distill import Overrides
 from pmd_ray.cli.options import Formats, Home, Json, formats_of
 from pmd_ray.cli.output import print_json, say, warn
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pmd_ray.run.search.search import PreparedSearch, Searched
     from pmd_ray.run.study import StudyOptions
     from pmd_ray.spec.search import SearchConfig
-    from pmd_ray.spec.search_record import SearchRecord
     from pmd_ray.spec.study_record import StudyRecord
     from pmd_ray.store.store import Store
 
@@ -90,12 +89,8 @@ def search(
 def resume_search(
     context: typer.Context,
     run: Path,
+    given: Given,
     *,
-    cpus: int | None,
-    gpus: float | None,
-    slots: int | None,
-    workers: str,
-    home: Path | None,
     formats: list[str] | None,
     json: bool,
 ) -> None:
@@ -117,15 +112,7 @@ def resume_search(
             )
     else:
         warn(f"{record.file} is not there any more; going on from the record in {run}")
-    options = options_for(
-        record.device,
-        cpus=cpus or record.threads,
-        gpus=gpus,
-        slots=slots,
-        workers=workers,
-        storage=record.storage,
-        home=home,
-    )
+    options = given.over(record)
     run_search_verb(
         context,
         found,
@@ -158,23 +145,29 @@ def run_search_verb(
     """Plan, search, confirm, report."""
     quieten(context, loads_models=False)
     with stoppable(f"interrupted; what is finished is kept, pmd resume {out} goes on"):
+        from pmd_ray.cli.plan import existing_store
         from pmd_ray.cli.search_plan import say_search_plan, search_plan_of
         from pmd_ray.cli.search_progress import search_told
         from pmd_ray.plan import machine
         from pmd_ray.run.search.search import continued, prepare_search, run_search
         from pmd_ray.store.store import Store
 
-        store = Store.open(storage)
+        _check_formats(formats_of(formats) or [])
+        if journal is not None:
+            from pmd_ray.run.search.journal import check_journal
+
+            check_journal(journal)
         slots = options.slots or max(1, machine.cores() // options.cpus)
         plan = search_plan_of(
             found,
-            store=store,
+            store=existing_store(storage),  # one is made only for what can be trained
             device=options.device,
             cpus=options.cpus,
             slots=slots,
             at_once=at_once,
             home=options.places.data_home,
         )
+        store = Store.open(storage)
         prepared = prepare_search(
             found,
             store,
@@ -188,29 +181,43 @@ def run_search_verb(
         say_search_plan(plan, storage=storage)
         with search_told(prepared.record) as (listen, listen_stages):
             searched = run_search(prepared, out, options, listen=listen, listen_stages=listen_stages)
-        confirmed = _confirm(prepared, searched, out, options)
         record = searched.record
         if journal is not None:
             from pmd_ray.run.search.journal import write_journal
 
             write_journal(record, journal)
-        _report(record, confirmed, store, out, formats=formats, json=json)
-    if not any(trial.state.value == "done" for trial in record.trials):
+        confirmed, whole = _confirm(prepared, searched, out, options)
+        _report(searched, confirmed, store, out, formats=formats, json=json)
+    if not whole or not any(trial.state.value == "done" for trial in record.trials):
         raise typer.Exit(1)
 
 
-def _confirm(prepared: PreparedSearch, searched: Searched, out: Path, options: StudyOptions) -> StudyRecord | None:
-    """Train the best and the default over fresh seeds, as an ablation of its own; None where nothing is to confirm."""
+def _check_formats(formats: Sequence[str]) -> None:
+    """Hours before the report is written."""
+    from pmd_ray.report.search_report import FORMATS
+    from pmd_ray.spec.errors import UserError, nearest
+
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"--format {name}: not known{nearest(name, FORMATS)} (formats: {', '.join(FORMATS)})")
+
+
+def _confirm(
+    prepared: PreparedSearch, searched: Searched, out: Path, options: StudyOptions
+) -> tuple[StudyRecord | None, bool]:
+    """Train the best and the default over fresh seeds, as an ablation of its own, and say whether all of it came true.
+
+    No study where nothing is to confirm.
+    """
     from pmd_ray.cli.plan import plan_of, say_plan
     from pmd_ray.cli.study_progress import study_told
     from pmd_ray.report.study_report import write_report
-    from pmd_ray.run.search.confirm import FOLDER, confirming_study
-    from pmd_ray.run.search.search import note_confirmed
+    from pmd_ray.run.search.confirm import FOLDER, confirming_study, make_way, note_confirmed
     from pmd_ray.run.study import prepare, run_study
 
     study = confirming_study(searched.record)
     if study is None:
-        return None
+        return None, True
     say("\nconfirmation: the best against the default, fresh seeds, scored on test", json=True)
     made = prepare(study, prepared.store, replace(options), file=searched.record.file)
     plan = plan_of(
@@ -222,15 +229,20 @@ def _confirm(prepared: PreparedSearch, searched: Searched, out: Path, options: S
         home=options.places.data_home,
     )
     say_plan(plan)
+    make_way(out / FOLDER, study)
     with study_told(made.tree, plan.seconds, stored=plan.stored) as listen:
-        run_study(made, out / FOLDER, options, cost=plan.seconds, listen=listen)
+        walked = run_study(made, out / FOLDER, options, cost=plan.seconds, listen=listen)
     write_report(made.record, prepared.store, out / FOLDER)
-    note_confirmed(searched.record, prepared.store, out, folder=FOLDER)
-    return made.record
+    if walked.stopped:
+        warn(f"the confirmation stopped early: {walked.stopped}")
+    whole = not (walked.failed or walked.skipped)
+    if whole:
+        note_confirmed(searched.record, prepared.store, out, folder=FOLDER)
+    return made.record, whole
 
 
 def _report(
-    record: SearchRecord,
+    searched: Searched,
     confirmed: StudyRecord | None,
     store: Store,
     out: Path,
@@ -241,11 +253,19 @@ def _report(
     from pmd_ray.cli.search_report import show_search
     from pmd_ray.report.search_report import write_search_report
 
+    record = searched.record
     written = write_search_report(record, store, out, formats=formats_of(formats), confirmed=confirmed)
     if json:
         print_json(
-            {"search": record.search.name, "storage": store.location, "stopped": record.stopped, **written.json()}
+            {
+                "search": record.search.name,
+                "storage": store.location,
+                "stopped": record.stopped,
+                "trained": searched.trained,
+                **written.json(),
+            }
         )
     show_search(written, out, json=json)
+    say(f"{searched.trained} stages trained for trials of this run; storage {store.location}", json=json)
     if record.stopped:
         say(f"the search ended: {record.stopped}", json=json)

@@ -16,6 +16,8 @@ from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+OUTSIDE = ", not in the space"
+
 
 @contextmanager
 def search_told(record: SearchRecord) -> Iterator[tuple[SearchListener, StudyListener]]:
@@ -59,7 +61,7 @@ class _Trials:
             case TrialAsked(trial=trial):
                 for stage in trial.stages:
                     self._names.setdefault(stage.key, visible(f"trial {trial.number} / {stage.grade}"))
-                origin = "" if trial.origin == "sampled" else f" ({trial.origin})"
+                origin = "" if trial.origin == "sampled" else f" ({trial.origin}{'' if trial.inside else OUTSIDE})"
                 self._say(f"trial {trial.number}{origin}: {point_in_words(trial)}")
             case TrialTold(trial=trial):
                 self.ended += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def show_status(run: Path, *, json: bool) -> None:
     from pmd_ray.cli.search_progress import point_in_words
     from pmd_ray.spec.search_record import TrialState
 
-    record, _ = stored_record(run)
+    record, store = stored_record(run)
     counts = {state.value: sum(trial.state is state for trial in record.trials) for state in TrialState}
     done = [trial for trial in record.trials if trial.value is not None and trial.state is TrialState.DONE]
     best = max(done, key=lambda trial: trial.value or 0.0, default=None)
@@ -105,7 +106,7 @@ def show_status(run: Path, *, json: bool) -> None:
         [
             trial.number,
             trial.round,
-            trial.origin,
+            trial.origin if trial.inside else f"{trial.origin} (not in the space)",
             trial.state.value,
             "" if trial.value is None else f"{trial.value:.3f}",
             point_in_words(trial),
@@ -118,8 +119,21 @@ def show_status(run: Path, *, json: bool) -> None:
     print_table(columns, cells, title=title)
     if record.stopped:
         say(f"\nended: {record.stopped}")
-    else:
-        say(f"\ngo on with: pmd resume {run}")
+    for line in _left(record, store, run):
+        say(line)
+
+
+def _left(record: SearchRecord, store: Store, run: Path) -> Iterator[str]:
+    """What is to be done for a search."""
+    from pmd_ray.run.search.confirm import confirming_study
+    from pmd_ray.run.search.search import is_running
+
+    if is_running(record, store):
+        yield "a run is at work on it"
+    elif record.stopped is None:
+        yield f"\ngo on with: pmd resume {run}"
+    elif record.confirm is None and confirming_study(record) is not None:
+        yield f"the best are not confirmed yet: pmd resume {run}"
 
 
 _ROW = {"number", "round", "origin", "state", "value", "standard_error", "settings", "layers", "mask_rates", "reason"}

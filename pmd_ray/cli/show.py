@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHORT = 16
 """Digits of a stage key that are shown; `--json` has all."""
+USES_SHOWN = 6
+"""Rows; a stage may serve every trial of a search."""
 COLUMNS = ("seed", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR", "validation MRR", "seconds", "CPU s", "state", "stage")
 
 
@@ -31,7 +33,9 @@ def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="The id of a row, or the first digits of a stage's key.")],
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="A study's folder (default: every study in ./runs).", show_default=False),
+        typer.Argument(
+            metavar="[RUN]", help="A study's or search's folder (default: all in ./runs).", show_default=False
+        ),
     ] = None,
     storage: Annotated[
         str | None, typer.Option("--storage", metavar="PLACE", help="Look in a storage instead, in all its studies.")
@@ -49,7 +53,7 @@ def show(
         store = Store.open(storage, create=False)
         records, where, stored = _registered(store), store.location, store.keys()
     else:
-        records, where = ([_read(run)], str(run)) if run is not None else (_in_runs(), "./runs")
+        records, where = (_read(run), str(run)) if run is not None else (_in_runs(), "./runs")
         store, stored = None, []
     found = find(id, records, stored=stored, where=where)
 
@@ -63,18 +67,27 @@ def show(
     _draw(told)
 
 
-def _read(run: Path) -> StudyRecord:
+def _read(run: Path) -> list[StudyRecord]:
+    """A study's record, or a search's with the study that confirms it."""
+    from pmd_ray.spec.search_folder import is_search
     from pmd_ray.spec.study_folder import read_record
 
-    return read_record(run)
+    if not is_search(run):
+        return [read_record(run)]
+    from pmd_ray.cli.search_report import confirming_record, stored_record
+    from pmd_ray.report.search_as_study import search_as_study
+
+    record, _ = stored_record(run)
+    confirmed = confirming_record(record, run)
+    return [search_as_study(record), *([confirmed] if confirmed else [])]
 
 
 def _in_runs() -> list[StudyRecord]:
-    """Every study in ./runs; what cannot be read is left out with a warning."""
+    """Every study and search in ./runs; what cannot be read is left out with a warning."""
     records = []
-    for path in sorted(Path("runs").glob("*/study.json")):
+    for path in sorted([*Path("runs").glob("*/study.json"), *Path("runs").glob("*/search.json")]):
         try:
-            records.append(_read(path.parent))
+            records += _read(path.parent)
         except PmdError as error:
             warn(f"left out: {error}")
     if not records:
@@ -83,27 +96,34 @@ def _in_runs() -> list[StudyRecord]:
 
 
 def _registered(store: Store) -> list[StudyRecord]:
-    """Every study that a storage knows."""
-    from pydantic import ValidationError
+    """Every study and search that a storage knows."""
+    import json
 
+    from pmd_ray.report.search_as_study import search_as_study
+    from pmd_ray.spec.search_record import SearchRecord
     from pmd_ray.spec.study_record import StudyRecord
 
     records = []
     for name, text in store.studies().items():
         try:
-            records.append(StudyRecord.model_validate_json(text))
-        except ValidationError:
+            found = json.loads(text)
+            is_search = "search" in found
+            records.append(
+                search_as_study(SearchRecord.model_validate(found)) if is_search else StudyRecord.model_validate(found)
+            )
+        except (ValueError, TypeError):
             warn(f"left out: {name} was written by another version")
     return records
 
 
 def _draw(card: Card) -> None:
     rows: list[list[Cell]] = [[f"id {card.id[:SHORT]}", ""]]
-    for use in card.uses:
+    for use in card.uses[:USES_SHOWN]:
         network = f"{use.layers} layers, {use.role}, mask {use.mask_rate:g}"
         rows.append(["row", f"{use.variant}, grade {use.grade}: {network} (study {use.study})"])
         rows += [["tuned", use.arm]] if use.arm else []
         rows += [["differs in", use.difference]] if use.difference else []
+    rows += [["", f"and {len(card.uses) - USES_SHOWN} rows more"]] if len(card.uses) > USES_SHOWN else []
     for use in card.uses[:1]:
         rows.append(["data", f"{use.dataset}, fingerprint {use.dataset_fingerprint}"])
         rows.append(["encoder", use.encoder])

@@ -73,8 +73,12 @@ def _floor(sided: str, failing: Sequence[QuestionPower], *, of: int) -> str:
     where = f"in {len(failing)} of {of} questions" if of > 1 else "whatever the values"
     fewest = sorted({question.fewest_seeds for question in failing})
     ways = [f"take {' to '.join(map(str, {fewest[0]: 0, fewest[-1]: 0}))} seeds"]
-    ways += ["name a side beforehand (alternative: greater or less)"] if sided == "two-sided" else []
-    ways += ["ask fewer pairs"] if most.comparisons > 1 else []
+    limit = 1 - first.level + 1e-12
+    if sided == "two-sided" and floor / 2 * most.comparisons <= limit:
+        ways.append("name a side beforehand (alternative: greater or less)")
+    if floor <= limit < floor * most.comparisons:
+        few = int(limit / floor)
+        ways.append(f"ask at most {few} pair{'' if few == 1 else 's'}")
     return f"{text}: nothing can be shown at {1 - first.level:.2g} {where}; {', or '.join(ways)}"
 
 

@@ -13,6 +13,7 @@ from pmd_ray.stats.caption import caption
 from pmd_ray.stats.permutation import LABEL
 
 P_TRIPLES = f"p ({LABEL})"
+MCNEMAR = f"McNemar Hits@1 ({LABEL})"
 COLUMNS = (
     *("question", "variant", "control", "grade", "layers", "control_grade", "control_layers", "id", "control_id"),
     *("metric", "alternative", "margin", "seeds", "triples", "difference", "low", "high"),
@@ -21,7 +22,7 @@ COLUMNS = (
 )
 SHOWN = (
     *("question", "variant", "control", "layers", "metric", "difference", "95 % interval", "p", "p Holm", "verdict"),
-    *("seeds", P_TRIPLES, "McNemar Hits@1", "note"),
+    *("seeds", P_TRIPLES, MCNEMAR, "note"),
 )
 TEXTS = (
     *("question", "variant", "control", "grade", "control_grade", "id", "control_id", "metric", "alternative"),
@@ -133,7 +134,7 @@ def _shown(answer: Answer) -> dict[str, Cell]:
             "p Holm": p_value(c.p_adjusted),
             "verdict": c.verdict.value,
             P_TRIPLES: p_value(c.p_triples),
-            "McNemar Hits@1": p_value(answer.mcnemar),
+            MCNEMAR: p_value(answer.mcnemar),
         }
     return cells
 

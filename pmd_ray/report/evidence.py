@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from pmd_ray.report.triple_ranks import TripleRanks, read_triple_ranks
-from pmd_ray.spec.attempt import Attempt, AttemptState, Provenance, Record
+from pmd_ray.spec.attempt import Attempt, AttemptState, FailureKind, Provenance, Record
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.spec.study_record import StudyRecord
@@ -97,8 +97,17 @@ def gather(record: StudyRecord, store: Store) -> Evidence:
         else:
             stages |= {key: stage} if stage else {}
     _same_triples(stages)
-    attempts = {key: tuple(store.attempts(key)) for key in record.keys}
+    attempts = {key: tuple(_settled(store, key)) for key in record.keys}
     return Evidence(stages=stages, attempts=attempts, unreadable=unreadable)
+
+
+def _settled(store: Store, key: str) -> list[Attempt]:
+    """The attempts of a stage; one that runs although nobody holds the stage's lease has been lost."""
+    attempts = store.attempts(key)
+    last = attempts[-1] if attempts else None
+    if last is not None and last.state is AttemptState.RUNNING and store.local and not store.lease_held(key):
+        attempts[-1] = last.model_copy(update={"state": AttemptState.LOST, "failure": FailureKind.NODE_LOST})
+    return attempts
 
 
 def read_stage(store: Store, key: str) -> Stage | None:

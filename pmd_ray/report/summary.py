@@ -119,7 +119,7 @@ def _row(
 def _against(
     record: StudyRecord, line: Line, chains: Mapping[str, Chain], found: Sequence[Answer], numbers: Numbers
 ) -> Against:
-    """A line's comparison of MRR with the other variant of the first pair that names its own.
+    """A line's comparison of MRR with the baseline where a pair asks for it, else with the other of its first pair.
 
     The question's own comparison where it asks for this grade, seen from the other side where the line is the control
     of that pair; else an exploratory one. The baseline is what others are compared with.
@@ -131,7 +131,8 @@ def _against(
         return Against()
     other, last = (BASELINE, False)
     if named:
-        variant, control, first = named[0]
+        with_baseline = [side for side in named if BASELINE in side[:2]]
+        variant, control, first = (with_baseline or named)[0]
         other = control if variant == line.variant else variant
         last = first.question.grade == "last"
     for variant, control, answer in named:

@@ -60,7 +60,7 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
     started = not ray.is_initialized()
     if started:
         with _signals_kept():
-            _start()
+            _start(plan)
     try:
         _check_size(plan)
         yield
@@ -86,7 +86,7 @@ def cluster_for(plan: WorkerPlan, *, cpus: float, gpus: float) -> Iterator[None]
     started = not ray.is_initialized()
     if started:
         with _signals_kept():
-            _start()
+            _start(plan)
     try:
         if plan.local:
             _check_stage(gpus=gpus)
@@ -139,7 +139,7 @@ def _is_connected() -> bool:
     return bool(ray.is_initialized())
 
 
-def _start() -> None:
+def _start(plan: WorkerPlan) -> None:
     import ray
 
     # What workers print goes to Ray's log files; their failures come back as exceptions.
@@ -147,7 +147,10 @@ def _start() -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(address=os.environ["RAY_ADDRESS"], **shown)
     else:
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **shown)
+        # Where a worker group's controller is lost, Ray Train frees its cores only with the state service's help, which
+        # is part of the dashboard; without it whoever comes next waits for ever.
+        own = {"include_dashboard": not plan.local, "object_store_memory": OBJECT_STORE_BYTES}
+        ray.init(num_cpus=os.cpu_count(), **own, **shown)
 
 
 @contextmanager

@@ -87,9 +87,9 @@ class ClusterLeases:
 
     def release(self, key: str, owner: str) -> None:
         """Give a lease back."""
-        with self._lock:
+        # One lock over both: a renewal under way would take it again after it was given back.
+        with self._lock, contextlib.suppress(StorageError):  # it expires by itself
             self._mine.discard((key, owner))
-        with contextlib.suppress(StorageError):  # it expires by itself
             self._asked("release", key, owner)
 
     def held(self, key: str) -> bool:
@@ -99,13 +99,11 @@ class ClusterLeases:
     def _renew(self) -> None:
         while True:
             time.sleep(self._renew_s)
-            with self._lock:
-                mine = list(self._mine)
-                if not mine:
+            with self._lock, contextlib.suppress(StorageError):  # asked again in a moment
+                if not self._mine:
                     self._renewing = None
                     return
-            with contextlib.suppress(StorageError):  # asked again in a moment
-                self._asked("renew", mine)
+                self._asked("renew", list(self._mine))
 
     def _asked(self, what: str, *given: Any) -> Any:
         # Found by name each time: an actor whose node was lost comes back as another one.

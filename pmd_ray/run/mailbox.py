@@ -9,7 +9,6 @@ from typing import Any
 
 import ray
 
-from pmd_ray.spec.errors import PmdError
 from pmd_ray.train.events import Event, StepDone
 
 POLL_S = 0.5
@@ -20,7 +19,7 @@ STEPS_EVERY_S = 0.2
 class _Letters:
     def __init__(self) -> None:
         self._letters: list[Any] = []
-        self._failure: PmdError | None = None
+        self._failure: Exception | None = None
 
     def put(self, event: Any) -> None:
         self._letters.append(event)
@@ -29,10 +28,10 @@ class _Letters:
         letters, self._letters = self._letters, []
         return letters
 
-    def fail(self, error: PmdError) -> None:
+    def fail(self, error: Exception) -> None:
         self._failure = self._failure or error
 
-    def failure(self) -> PmdError | None:
+    def failure(self) -> Exception | None:
         return self._failure
 
 
@@ -49,9 +48,9 @@ class Mailbox:
         """What a worker is given."""
         return Sender(self._actor)
 
-    def failure(self) -> PmdError | None:
+    def failure(self) -> Exception | None:
         """What a worker said must not be tried again."""
-        told: PmdError | None = ray.get(self._actor.failure.remote(), timeout=30)
+        told: Exception | None = ray.get(self._actor.failure.remote(), timeout=30)
         return told
 
     def __enter__(self) -> Mailbox:
@@ -95,7 +94,7 @@ class Sender:
         """Send an event whatever it is."""
         self._actor.put.remote(event)
 
-    def fail(self, error: PmdError) -> None:
+    def fail(self, error: Exception) -> None:
         """Say that trying again would not help; returns when that has arrived."""
         ray.get(self._actor.fail.remote(error), timeout=60)
 

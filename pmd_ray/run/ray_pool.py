@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -18,7 +19,7 @@ from pmd_ray.run.study_events import StageEvent, StudyListener
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.spec.errors import WorkerError
-from pmd_ray.train.events import Event, StepDone
+from pmd_ray.train.events import EpochKept, Event, StepDone
 
 CANCEL_S = 10.0
 """Given to workers to stop at a whole place."""
@@ -47,12 +48,19 @@ class RayPool:
         self, setting: StudySetting, *, cpus: float, gpus: float, slots: int | None, listen: StudyListener
     ) -> None:
         self._setting, self._cpus, self._gpus, self._slots = setting, cpus, gpus, slots
-        self._mailbox = Mailbox(listen)
-        group = not setting.plan.local
+        self._listen = listen
+        self._kept: set[str] = set()
+        """Stages that have finished an epoch since they were submitted."""
+        self._mailbox = Mailbox(self._hear)
+        self._group = group = not setting.plan.local
         # A lost process is our walk's to judge, not Ray's to try again.
         options: dict[str, Any] = {"num_cpus": 0 if group else cpus, "max_retries": 0}
         if gpus and not group:
             options["num_gpus"] = gpus
+        if group:
+            # By this Ray Train's cleaner of lost groups finds the state service where several Rays run on a machine.
+            address = ray.get_runtime_context().gcs_address
+            options["runtime_env"] = {"env_vars": {"RAY_ADDRESS": address}}
         self._task = ray.remote(**options)(_train)
         self._running: dict[Any, str] = {}
         self._ending: dict[Any, float] = {}
@@ -89,6 +97,7 @@ class RayPool:
 
     def submit(self, job: StageJob) -> None:
         """Start a stage."""
+        self._kept.discard(job.key)
         sender = StageSender(self._mailbox.sender(), job.key)
         self._running[self._task.remote(job, self._setting, sender)] = job.key
 
@@ -103,14 +112,28 @@ class RayPool:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
         for reference in ready:
             self._ending.pop(reference, None)
-        return [_outcome(self._running.pop(reference), reference) for reference in ready]
+        return [self._ended(self._running.pop(reference), reference) for reference in ready]
+
+    def _ended(self, key: str, reference: Any) -> StageOutcome:
+        outcome = _outcome(key, reference)
+        # A process that was killed says nothing, but its last epochs were told.
+        return replace(outcome, progressed=outcome.progressed or key in self._kept)
+
+    def _hear(self, event: Any) -> None:
+        if isinstance(event, StageEvent) and isinstance(event.event, EpochKept):
+            self._kept.add(event.key)
+        self._listen(event)
 
     def cancel_one(self, key: str) -> None:
-        """Interrupt one stage, which resumes later; `wait` tells how it ended, and ends a worker that does not stop."""
+        """Interrupt one stage, which resumes later; `wait` tells how it ended, and ends a worker that does not stop.
+
+        A worker group is ended at once: its own way to stop takes seconds more, and one that is ended on that way keeps
+        its cores for ever. Checkpoints are whole at any time.
+        """
         for reference, running in self._running.items():
             if running == key and reference not in self._ending:
-                self._ending[reference] = time.monotonic() + CANCEL_ONE_S
-                ray.cancel(reference)
+                self._ending[reference] = float("inf") if self._group else time.monotonic() + CANCEL_ONE_S
+                ray.cancel(reference, force=self._group)
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
@@ -125,7 +148,7 @@ class RayPool:
         self._ending.clear()
         with contextlib.suppress(ray.exceptions.RayError):
             for reference in running:
-                ray.cancel(reference)
+                ray.cancel(reference, force=self._group)
             if running:
                 _, left = ray.wait(running, num_returns=len(running), timeout=CANCEL_S)
                 for reference in left:

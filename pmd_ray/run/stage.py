@@ -8,14 +8,16 @@ equal name.
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+import traceback
 from typing import Any
 
 from pmd_ray.run.cluster import prepare_ray
 from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
-from pmd_ray.spec.errors import PmdError, WorkerError
+from pmd_ray.spec.errors import WorkerError
 from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.checkpoint import Progress
@@ -24,6 +26,8 @@ from pmd_ray.train.stage import Stage, stored_result, train_stage
 from pmd_ray.train.workers import Workers
 from pmd_ray.train.workshop import Workshop, open_workshop
 
+COLLECTIVES = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
+"""What errors of torch.distributed's backends say, which are plain RuntimeErrors."""
 STARTUP_TRIES = 5
 """Worker groups that may fail to start; Ray's default waits for ever for what a cluster does not have."""
 
@@ -132,11 +136,37 @@ def _group_loop(config: dict[str, Any]) -> None:
         with storage_failures_named(stage.out):
             shop = open_workshop(stage.chain, config["places"])
             train_stage(stage, shop, workers=Workers.current(), listen=send, after_epoch=_report)
-    except PmdError as error:
+    except Exception as error:
+        # A lost neighbour shows as an error of the collective: a new group mends that. All else would only come again.
+        if is_lost_neighbour(error):
+            raise
         # The exception ends the whole group, so that no other worker waits for this one; the next group sees what was
         # sent and returns at once.
-        send.fail(error)
+        send.fail(portable(error))
         raise
+
+
+def is_lost_neighbour(error: Exception) -> bool:
+    """Whether another worker of the group has gone, as far as the collective's own words tell."""
+    import torch.distributed
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in COLLECTIVES)
+
+
+def portable(error: Exception) -> Exception:
+    """The error with its traceback as a note, so that it can be told in another process; its words where it cannot."""
+    error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever an exception's own way to be copied does
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        told.add_note(error.__notes__[-1])
+        return told
+    return error
 
 
 def _report(progress: Progress) -> None:

@@ -53,6 +53,8 @@ class StudySetting:
     """Of a stage on a CPU; None leaves PyTorch's choice."""
     plan: WorkerPlan
     command: str
+    gpus: float = 0.0
+    """Of a stage, all its workers together; a fraction shares one."""
 
 
 def train_job(job: StageJob, setting: StudySetting, send: Listener) -> StageOutcome:
@@ -81,7 +83,7 @@ def _train_leased(job: StageJob, setting: StudySetting, send: Listener, store: S
     store.load_work(job.key)
     memory = PeakMemory()
     writer = store.begin(job.key, study=setting.study)
-    log = _AttemptLog(writer, send, keep=lambda: store.save_work(job.key), on_gpu=setting.device == "cuda")
+    log = _AttemptLog(writer, send, keep=lambda: store.save_work(job.key), gpus=setting.gpus)
     try:
         with storage_failures_named(Path(store.location)):
             _train(job, setting, store, teacher=teacher, log=log, memory=memory)
@@ -153,8 +155,8 @@ def _add_costs(stage: Stage, shop: Workshop, setting: StudySetting, memory: Peak
 class _AttemptLog:
     """Passes a training's events on, and keeps count of its epochs in the attempt's record."""
 
-    def __init__(self, writer: AttemptWriter, send: Listener, *, keep: Callable[[], None], on_gpu: bool) -> None:
-        self._writer, self._send, self._keep, self._on_gpu = writer, send, keep, on_gpu
+    def __init__(self, writer: AttemptWriter, send: Listener, *, keep: Callable[[], None], gpus: float) -> None:
+        self._writer, self._send, self._keep, self._gpus = writer, send, keep, gpus
         self._begun, self._cpu_begun = time.perf_counter(), time.process_time()
         self.kept = 0
         """Epochs finished in this attempt."""
@@ -170,7 +172,8 @@ class _AttemptLog:
                 self.kept += 1
                 self._keep()
                 begun = self.kept + int(event.epoch < self._epochs)
-                self._writer.update(epochs_started=begun, epochs_finished=self.kept)
+                cpu, gpu = self._cost()
+                self._writer.update(epochs_started=begun, epochs_finished=self.kept, cpu_seconds=cpu, gpu_seconds=gpu)
             case _:
                 pass
         self._send(event)
@@ -185,15 +188,20 @@ class _AttemptLog:
     ) -> None:
         """Write how the attempt ended and what it cost."""
         seconds = time.perf_counter() - self._begun
+        cpu, gpu = self._cost()
         self._writer.end(
             state,
             kind,
             error,
             seconds=seconds,
-            cpu_seconds=time.process_time() - self._cpu_begun,
-            gpu_seconds=seconds if self._on_gpu else 0.0,
+            cpu_seconds=cpu,
+            gpu_seconds=gpu,
             peak_memory_bytes=peak_memory_bytes,
         )
+
+    def _cost(self) -> tuple[float, float]:
+        """CPU- and GPU-seconds until now."""
+        return time.process_time() - self._cpu_begun, self._gpus * (time.perf_counter() - self._begun)
 
 
 def _failed(key: str, error: Exception, *, progressed: bool) -> StageOutcome:

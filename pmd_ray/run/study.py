@@ -16,6 +16,7 @@ from pmd_ray.run.study_events import ArtifactSetAside, StudyListener, unheard
 from pmd_ray.run.walk import Walk, Walked
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.keys import digest
 from pmd_ray.spec.places import Places
 from pmd_ray.spec.study import StudyConfig
 from pmd_ray.spec.study_changes import changes
@@ -38,6 +39,11 @@ class StudyOptions:
     """Stages at once; None follows the cluster's size."""
     plan: WorkerPlan = field(default_factory=WorkerPlan)
     """Workers of each stage."""
+
+    @property
+    def gpus_of_stage(self) -> float:
+        """All workers together; of an elastic group at the most."""
+        return self.gpus if self.plan.local else float(self.plan.most) if self.plan.gpu else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,10 @@ def prepare(
         storage=store.location,
         device=options.device,
         threads=options.cpus,
+        workers=options.plan.text,
+        gpus=options.gpus,
+        slots=options.slots,
+        home=None if options.places.data_home is None else str(options.places.data_home),
         dataset=identities.dataset,
         encoders=identities.encoders,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -118,7 +128,7 @@ def run_study(
     with locked(out):
         if earlier is None:
             write_whole(out / RECORD, record.model_dump_json(indent=1))
-        store.register(f"{record.study.name}-{record.study.meaning[:12]}", record.model_dump_json())
+        store.register(registered_name(record), record.model_dump_json())
         stored = _whole(store, store.stored(tree.stages), listen)
         estimated = {key: 1.0 * stage.grade.layers for key, stage in tree.stages.items()} | dict(cost or {})
         if stored >= tree.stages.keys():  # nothing to train: Ray's start would be all that it costs
@@ -136,12 +146,18 @@ def run_study(
             threads=options.cpus if options.device == "cpu" else None,
             plan=options.plan,
             command=record.command,
+            gpus=options.gpus_of_stage,
         )
         with (
             cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus),
             RayPool(setting, cpus=options.cpus, gpus=options.gpus, slots=options.slots, listen=listen) as pool,
         ):
             return Walk(tree, keep_leases(store), pool, stored=stored, cost=estimated, listen=listen).run()
+
+
+def registered_name(record: StudyRecord) -> str:
+    """What a store calls a study: on another device, graph or encoder it has other stages, and another name."""
+    return f"{record.study.name}-{record.study.meaning[:12]}-{digest(sorted(record.keys))[:8]}"
 
 
 def _whole(store: Store, stored: set[str], listen: StudyListener) -> set[str]:
@@ -168,6 +184,11 @@ def refuse_changed(before: StudyRecord, now: StudyRecord, out: Path) -> None:
     found = changes(before.study, now.study)
     if found:
         raise UserError("\n  ".join([f"{out} holds another version of this study:", *found]) + f"\n  {way}")
+    if before.storage != now.storage:
+        raise UserError(
+            f"{out} holds this study with its stages in {before.storage}, not {now.storage}; go on with "
+            f"--storage {before.storage}, or choose another folder with --out"
+        )
     if before.dataset.fingerprint != now.dataset.fingerprint:
         raise UserError(f"{out} holds this study on another version of the graph '{now.dataset.source}'; {way}")
     if set(before.keys) != set(now.keys):

@@ -6,6 +6,7 @@ What follows from a failure is `failures.Failures`'s to say: it is tried again, 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ from pmd_ray.run.study_events import (
     unheard,
 )
 from pmd_ray.spec.attempt import FailureKind
+from pmd_ray.spec.errors import StorageError
 
 __all__ = [
     "LOST_AT_MOST",
@@ -35,6 +37,8 @@ __all__ = [
     "Walked",
 ]
 
+BROKEN_AT_MOST = 2
+"""Times that a teacher's artifact may be found broken and trained again."""
 LOOK_EVERY_S = 1.0
 """Between two looks at a stage that another run trains."""
 
@@ -73,6 +77,7 @@ class Walk:
         self.result = Walked(done=stored & set(tree.stages))
         self._running: set[str] = set()
         self._failures = Failures()
+        self._broken: Counter[str] = Counter()
         self._elsewhere: dict[str, float] = {}
         """Stages that another run trains, with the time of the next look."""
 
@@ -152,6 +157,11 @@ class Walk:
         key = outcome.key
         self._running.discard(key)
         match outcome.ending:
+            case Ending.DONE if not self._store.has(key):
+                raise StorageError(
+                    "a stage was trained and stored, but is not to be found in the storage of this process: it must be "
+                    "one place for all nodes of the cluster; use a shared folder or s3://..."
+                )
             case Ending.DONE:
                 self._stored(key, trained=True)
             case Ending.STORED:
@@ -168,6 +178,12 @@ class Walk:
         teacher = self._tree.stages[key].teacher_key
         if teacher is None or teacher not in self.result.done:
             return  # another child has said so already
+        self._broken[teacher] += 1
+        if self._broken[teacher] > BROKEN_AT_MOST:
+            raise StorageError(
+                f"the artifact of one stage was broken {self._broken[teacher]} times ({reason}); look at the storage: "
+                "it does not keep what is written"
+            )
         self._store.set_aside(teacher, reason)
         self.result.done.discard(teacher)
         self._listen(ArtifactSetAside(teacher, reason))

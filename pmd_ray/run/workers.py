@@ -37,6 +37,11 @@ class WorkerPlan:
         return cls(least, most, gpu=gpu)
 
     @property
+    def text(self) -> str:
+        """As `parse` reads it."""
+        return str(self.least) if self.least == self.most else f"{self.least}:{self.most}"
+
+    @property
     def local(self) -> bool:
         """Whether the calling process does the work."""
         return self.most == 1

@@ -104,6 +104,11 @@ class SearchRecord(Frozen):
     storage: str
     device: str
     threads: int = 1
+    workers: str = "1"
+    gpus: float = 0.0
+    slots: int | None = None
+    home: str | None = None
+    """How its stages are trained, as in `StudyRecord`."""
     dataset: DatasetRecord
     encoders: dict[str, str]
     created: str

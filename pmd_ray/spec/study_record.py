@@ -64,6 +64,14 @@ class StudyRecord(Frozen):
     """`cpu` or `cuda`."""
     threads: int = 1
     """Of each stage on a CPU."""
+    workers: str = "1"
+    """Of each stage: `2`, or `2:8` where they are elastic."""
+    gpus: float = 0.0
+    """Of each stage of one worker."""
+    slots: int | None = None
+    """Stages at once; None follows the machine or cluster."""
+    home: str | None = None
+    """Where fetched datasets lie, where that was said."""
     dataset: DatasetRecord
     encoders: dict[str, str]
     """Fingerprint by encoder name (with sizes and seed for `scratch`)."""

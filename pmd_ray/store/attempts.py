@@ -97,14 +97,26 @@ class AttemptWriter:
         """As it was last written."""
 
     def update(
-        self, *, epochs_started: int | None = None, epochs_finished: int | None = None, first_epoch: int | None = None
+        self,
+        *,
+        epochs_started: int | None = None,
+        epochs_finished: int | None = None,
+        first_epoch: int | None = None,
+        cpu_seconds: float | None = None,
+        gpu_seconds: float | None = None,
     ) -> None:
-        """Write how far it is, and how long it took until now: of one that is lost this remains.
+        """Write how far it is, and what it cost until now: of one that is lost this remains.
 
         Raises:
             StorageError: the storage refuses.
         """
-        given = {"epochs_started": epochs_started, "epochs_finished": epochs_finished, "first_epoch": first_epoch}
+        given = {
+            "epochs_started": epochs_started,
+            "epochs_finished": epochs_finished,
+            "first_epoch": first_epoch,
+            "cpu_seconds": cpu_seconds,
+            "gpu_seconds": gpu_seconds,
+        }
         known = {name: value for name, value in given.items() if value is not None}
         self._write({**known, "seconds": time.monotonic() - self._began})
 

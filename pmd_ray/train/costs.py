@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import resource
-import statistics
 import sys
 import time
 from contextlib import nullcontext
@@ -30,7 +31,7 @@ class Costs(Frozen):
     """Beside a stage's metrics: they differ from run to run, so nothing of them enters a metric table."""
 
     latency_ms: dict[str, float]
-    """Median milliseconds to encode a batch of so many queries."""
+    """Least milliseconds to encode a batch of so many queries: other work on the machine only adds to it."""
     peak_memory_bytes: int | None
     """Resident memory of the process that led the training, at its highest."""
     gpu_memory_bytes: int | None
@@ -41,7 +42,7 @@ class Costs(Frozen):
 def latency_ms(
     model: BiEncoder, texts: Texts, device: torch.device, autocast: Autocast = nullcontext
 ) -> dict[str, float]:
-    """Median time to encode 1 and 256 queries of the graph, in milliseconds."""
+    """Least time of a few to encode 1 and 256 queries of the graph, in milliseconds."""
     graph = texts.graph
     triples = np.concatenate([graph.test, graph.train])
     found = {}
@@ -55,7 +56,7 @@ def latency_ms(
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - begun)
-        found[str(batch)] = 1000 * statistics.median(times[1:])
+        found[str(batch)] = 1000 * min(times[1:])
     return found
 
 
@@ -63,6 +64,7 @@ class PeakMemory:
     """The highest resident memory of this process since `PeakMemory()`, as far as the system tells."""
 
     def __init__(self) -> None:
+        give_back_memory()  # a warm worker still has what earlier stages used
         with contextlib.suppress(OSError):
             CLEAR.write_text("5", encoding="ascii")  # Linux: the high-water mark starts anew
         if torch.cuda.is_available():
@@ -80,3 +82,12 @@ class PeakMemory:
     def gpu(self) -> int | None:
         """Bytes allocated on the GPU at the most; None without one."""
         return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def give_back_memory() -> None:
+    """Return what is free to the system, so that resident memory is what is in use; glibc alone keeps it."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

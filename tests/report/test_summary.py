@@ -92,6 +92,20 @@ def test_a_control_reads_its_pair_from_the_other_side(tmp_path: Path) -> None:
     assert row(found, "fixed_10", "3").verdict == EXPLORATORY
 
 
+def test_the_baseline_is_preferred_where_several_pairs_name_a_variant(tmp_path: Path) -> None:
+    made = make_study(
+        tmp_path, file=HEAD + "compare: [{pairs: [[fixed_10, no_mgfd], [direct, no_mgfd], [baseline, no_mgfd]]}]\n"
+    )
+    found = contents(made.record, made.store)
+    against = {name: row(found, name, "3").against for name in ("no_mgfd", "fixed_10", "direct")}
+    assert {name: one.control for name, one in against.items()} == {
+        "no_mgfd": "baseline",
+        "fixed_10": "no_mgfd",
+        "direct": "no_mgfd",
+    }
+    assert all(one.asked for one in against.values())
+
+
 def test_mirroring_gives_what_comparing_the_other_way_gives() -> None:
     luck = np.random.default_rng(5)
     a, b = luck.normal(0.6, 0.1, (8, 50)), luck.normal(0.4, 0.1, (8, 50))

@@ -8,9 +8,10 @@ import pickle
 from pathlib import Path
 
 import pytest
+import torch
 from reference.tiny import write_chain
 
-from pmd_ray.run.stage import run_stage
+from pmd_ray.run.stage import is_lost_neighbour, portable, run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain_file import load_chain
@@ -55,6 +56,34 @@ def test_other_failures_stay_what_they_are(error: Exception, tmp_path: Path) -> 
     with pytest.raises(type(error)) as caught, storage_failures_named(tmp_path):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer"), True),
+        (torch.distributed.DistNetworkError("the client socket has timed out"), True),
+        (torch.OutOfMemoryError("CUDA out of memory; NCCL holds 2 GiB"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("gloo is a German word"), False),
+    ],
+)
+def test_a_lost_neighbour_is_told_from_what_no_new_group_can_mend(error: Exception, lost: bool) -> None:
+    assert is_lost_neighbour(error) is lost
+
+
+def test_any_error_travels_from_a_worker_with_its_traceback() -> None:
+    class Stubborn(RuntimeError):
+        def __reduce__(self) -> tuple[object, ...]:
+            raise TypeError("not to be copied")
+
+    for error, kind in ((torch.OutOfMemoryError("no room"), torch.OutOfMemoryError), (Stubborn("x"), RuntimeError)):
+        try:
+            raise error
+        except RuntimeError as caught:
+            arrived = pickle.loads(pickle.dumps(portable(caught)))
+        assert type(arrived) is kind and type(error).__name__ in f"{type(arrived).__name__}: {arrived}"
+        assert any("test_any_error_travels" in note for note in arrived.__notes__)
 
 
 @pytest.mark.parametrize(

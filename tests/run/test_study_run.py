@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from reference import tiny_study
 
-from pmd_ray.run.study import Prepared, StudyOptions, prepare, run_study
+from pmd_ray.run.study import Prepared, StudyOptions, prepare, registered_name, run_study
 from pmd_ray.run.study_events import ArtifactSetAside, StageStored, StageTroubled, StudyEvent
 from pmd_ray.run.walk import Walked
 from pmd_ray.spec.attempt import AttemptState, FailureKind
@@ -65,6 +66,22 @@ def test_run_again_nothing_trains(finished: Path) -> None:
 def test_another_study_takes_what_is_equal(finished: Path) -> None:
     walked, _, _ = run(finished, "seeds=[0, 1, 2]", out="more")
     assert len(walked.trained) == tiny_study.DISTINCT // 2 and len(walked.done) == tiny_study.DISTINCT * 3 // 2
+
+
+def test_a_folder_tells_of_one_storage(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"with its stages in .*, not "):
+        run(finished, store=str(tmp_path / "other"))
+
+
+def test_another_device_leaves_a_study_registered(finished: Path) -> None:
+    """What `gc` keeps: the stages of both."""
+    ready, options = prepared(finished)
+    elsewhere = prepare(
+        ready.record.study, ready.store, dataclasses.replace(options, device="cuda"), file=ready.record.file
+    )
+    assert not set(elsewhere.tree.stages) & set(ready.tree.stages)
+    assert registered_name(elsewhere.record) != registered_name(ready.record)
+    assert registered_name(ready.record) in ready.store.studies()
 
 
 def test_a_folder_tells_of_one_study(finished: Path) -> None:

@@ -279,6 +279,30 @@ def test_a_broken_teacher_is_set_aside_and_trained_again() -> None:
     assert [event.key for event in events if isinstance(event, ArtifactSetAside)] == [root]
 
 
+def test_a_teacher_broken_again_and_again_is_the_storages_fault() -> None:
+    tree = tree_of([3, 2])
+    _, student = tree.stages
+
+    def answer(job: StageJob, tries: int) -> StageOutcome:
+        if job.key == student:
+            return StageOutcome(key=student, ending=Ending.BROKEN_TEACHER, message="model.safetensors is cut short")
+        return done(job, tries)
+
+    with pytest.raises(StorageError, match="does not keep what is written"):
+        walk(tree, answer)
+
+
+def test_a_stage_that_a_worker_stored_elsewhere_is_no_result() -> None:
+    """A folder of one node that others cannot see: the first stage says so, not the report."""
+
+    class Blind(FakeStore):
+        def has(self, key: str) -> bool:
+            return False
+
+    with pytest.raises(StorageError, match="one place for all nodes"):
+        walk(tree_of([2]), store=Blind())
+
+
 def test_an_interrupt_stops_the_workers() -> None:
     tree, store = tree_of([1]), FakeStore()
 

@@ -31,3 +31,8 @@ def test_cores_are_shared_by_the_most_workers(monkeypatch: pytest.MonkeyPatch) -
     assert WorkerPlan.parse("64").resources() == {"CPU": 1}
     assert WorkerPlan.parse("4", gpu=True).resources() == {"CPU": 4, "GPU": 1}
     assert WorkerPlan(2, 2, cpus=0.5).resources() == {"CPU": 0.5}
+
+
+@pytest.mark.parametrize("text", ["1", "4", "2:8"])
+def test_a_plan_is_written_as_it_is_read(text: str) -> None:
+    assert WorkerPlan.parse(text).text == text

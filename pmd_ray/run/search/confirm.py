@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from pmd_ray.run.search.rounds import best_of
+from pathlib import Path
+
+from pmd_ray.run.folder import write_whole
+from pmd_ray.run.search.rounds import best_of, differing
 from pmd_ray.spec.chain_stages import meaning
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.points import chain_of
 from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_folder import RECORD as SEARCH
 from pmd_ray.spec.search_record import SearchRecord, TrialRecord
 from pmd_ray.spec.study import BASELINE, ArmConfig, CompareConfig, StudyConfig, VariantConfig
+from pmd_ray.spec.study_changes import changes
+from pmd_ray.spec.study_folder import RECORD, read_record
+from pmd_ray.store.store import Store
 
 FOLDER = "confirm"
 """Of the study, in the search's own folder."""
@@ -23,8 +31,8 @@ def candidates(record: SearchRecord) -> list[TrialRecord]:
     last = _last_round(record)
     default = meaning(chain_of(search, {}))
     found: list[TrialRecord] = []
-    for name in dict.fromkeys(trial.round for trial in last):
-        trials = [trial for trial in last if trial.round == name]
+    for depth in dict.fromkeys(trial.layers[-1] for trial in last):  # children of several parents stand side by side
+        trials = [trial for trial in last if trial.layers[-1] == depth]
         others = [trial for trial in trials if meaning(chain_of(search, trial.settings)) != default]
         best = best_of(others, len(others))
         if not best:
@@ -42,12 +50,12 @@ def confirming_study(record: SearchRecord) -> StudyConfig | None:
     if not chosen or not search.confirm.best:
         return None
     variants = [_variant(BASELINE, search, {})]
-    seen = {variants[0].arms[0].chain.model_dump_json()}
+    seen = [meaning(variants[0].arms[0].chain)]
     for trial in chosen:
         variant = _variant(f"trial-{trial.number}", search, trial.settings)
-        means = variant.arms[0].chain.model_dump_json()
+        means = meaning(variant.arms[0].chain)
         if means not in seen:  # what differed may be what the confirmation lays over
-            seen.add(means)
+            seen.append(means)
             variants.append(variant)
     if len(variants) == 1:
         return None
@@ -67,14 +75,34 @@ def confirming_study(record: SearchRecord) -> StudyConfig | None:
     )
 
 
+def note_confirmed(record: SearchRecord, store: Store, out: Path, *, folder: str) -> SearchRecord:
+    """Write down, in the store and in the search's folder, where the study lies that confirms it."""
+    record = record.model_copy(update={"confirm": folder})
+    store.register(record.id, record.model_dump_json())
+    write_whole(out.absolute() / SEARCH, record.model_dump_json(indent=1))
+    return record
+
+
+def make_way(folder: Path, study: StudyConfig) -> None:
+    """Let go of the record of another confirmation: more trials found another winner. Its stages stay in the store.
+
+    Raises:
+        UserError: the record cannot be read.
+        StorageError: it cannot be removed.
+    """
+    place = folder / RECORD
+    if place.is_file() and changes(read_record(folder).study, study):
+        with storing(place):
+            place.unlink(missing_ok=True)
+
+
 def _variant(name: str, search: SearchConfig, settings: dict[str, object]) -> VariantConfig:
     laid = {**settings, **search.confirm.settings, "seed": search.confirm.seeds[0]}
     chain = chain_of(search, laid)
-    difference = {} if name == BASELINE else dict(settings)
     return VariantConfig(
         name=name,
         parent=None if name == BASELINE else BASELINE,
-        difference=difference,
+        difference=differing(search, settings),
         arms=(ArmConfig(chain=chain),),
     )
 
@@ -83,6 +111,5 @@ def _last_round(record: SearchRecord) -> list[TrialRecord]:
     """The trials of whole chains: all of them, or those of a beam's last grade."""
     if record.search.search.strategy != "grade":
         return list(record.trials)
-    longest = max((len(trial.layers) for trial in record.trials), default=0)
     whole = len(chain_of(record.search, {}).grades)
-    return [trial for trial in record.trials if len(trial.layers) == longest == whole]
+    return [trial for trial in record.trials if len(trial.layers) == whole]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pmd_ray.store.store import Store
 
 FAILED_AT_MOST = 3
-"""Trials that may fail before any other has been done: then all of them would."""
+"""Trials that may fail in one run before any has been done: then all of them would."""
 
 
 @dataclass
@@ -34,10 +34,13 @@ class SearchLog:
     _trials: dict[int, TrialRecord] = field(default_factory=dict)
     _begun: float = 0.0
     _earlier_seconds: float = 0.0
+    _first_place: int = 0
+    """Of this run: who resumes has mended something, and what failed before says nothing of it."""
 
     def __post_init__(self) -> None:
         self._trials = {trial.number: trial for trial in self.record.trials}
         self._begun, self._earlier_seconds = self.clock(), self.record.seconds
+        self._first_place = self._next_place()
 
     def next_number(self) -> int:
         """The number of the next trial."""
@@ -86,9 +89,9 @@ class SearchLog:
     def _reason(self) -> str | None:
         budget = self.record.search.budget
         ended = [trial for trial in self._trials.values() if trial.state is not TrialState.RUNNING]
-        failed = [trial for trial in ended if trial.state is TrialState.FAILED]
-        if len(failed) >= FAILED_AT_MOST and len(failed) == len(ended):
-            return f"all of the first {len(failed)} trials failed; the last one: {failed[-1].reason}"
+        failed = [trial for trial in ended if (trial.told or 0) >= self._first_place]
+        if len(failed) >= FAILED_AT_MOST and all(trial.state is TrialState.FAILED for trial in ended):
+            return f"all of the first {len(ended)} trials failed; the last one: {failed[-1].reason}"
         if budget.hours is not None and self._seconds() > budget.hours * 3600:
             return f"the budget of {budget.hours:g} hours is used up"
         if budget.stages is not None and self.trained() >= budget.stages:
@@ -121,7 +124,7 @@ def earlier_searches(store: Store, record: SearchRecord) -> list[TrialRecord]:
             continue
         same = (
             other.dataset.fingerprint == record.dataset.fingerprint
-            and other.encoders == record.encoders
+            and same_encoders(other, record)
             and other.search.metric == record.search.metric
             and other.search.drafts == record.search.drafts
             and other.search.search.objectives == record.search.search.objectives
@@ -129,6 +132,11 @@ def earlier_searches(store: Store, record: SearchRecord) -> list[TrialRecord]:
         if same:
             found += [trial for trial in other.trials if trial.state is TrialState.DONE and trial.inside]
     return found
+
+
+def same_encoders(one: SearchRecord, other: SearchRecord) -> bool:
+    """Whether no encoder has changed; each may know some that the other one has not used (other confirming seeds)."""
+    return all(other.encoders.get(name, found) == found for name, found in one.encoders.items())
 
 
 def _now() -> str:

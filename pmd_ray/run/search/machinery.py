@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ TUNE_DEFAULTS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Progress is ours to show.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Why a trial failed is in its record; of a lost process that was replaced nobody need see a traceback.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
 
@@ -90,6 +93,8 @@ class Machinery:
     def _start(self) -> tuple[StageServer, RemoteDesk]:
         for name, value in TUNE_DEFAULTS.items():
             os.environ.setdefault(name, value)
+        # It misses the files of those loggers.
+        logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
         from pmd_ray.run.cluster import cluster_for
         from pmd_ray.run.cluster_leases import keep_leases
         from pmd_ray.run.ray_pool import RayPool
@@ -106,6 +111,7 @@ class Machinery:
             threads=options.cpus if options.device == "cpu" else None,
             plan=options.plan,
             command=record.command,
+            gpus=options.gpus_of_stage,
         )
         enter = self._stack.enter_context
         enter(cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_stages import ChainStage, FactsOf, stages_of_chain
 from pmd_ray.spec.draw import Suggest, draw_chain, draw_grade
 from pmd_ray.spec.enqueued import enqueued
+from pmd_ray.spec.errors import SpecError
 from pmd_ray.spec.points import (
     all_params,
     chain_of,
@@ -21,10 +23,13 @@ from pmd_ray.spec.points import (
     targets_of,
 )
 from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_chain import meaning_of
 from pmd_ray.spec.search_record import TrialRecord, TrialState
 from pmd_ray.spec.study_record import StageUse
 
-SAMPLED = "sampled"
+SAMPLED, DEFAULT = "sampled", "default"
+UNCHANGED = "as the baseline"
+"""Of a beam: a student as the baseline has it, under a parent that differs from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,8 @@ class Round:
             settings: Of a queued point; None for a drawn one.
         """
         laid = self.settings_of(params) if settings is None else dict(settings)
+        if origin != SAMPLED and self.place is None:
+            laid = differing(self.search, laid)
         chain = self.chain_of(laid)
         students = chain.grades[1:]
         return TrialRecord(
@@ -151,8 +158,8 @@ def beam_round(search: SearchConfig, facts_of: FactsOf, *, place: int, parent: T
             queue.append(Point(name=SAMPLED, params=params, settings=settings))
         trials = len(queue)
     elif search.enqueue.default:
-        default = params_of_grade(search, above, place=place, parent=above)
-        queue.append(Point(name="default", params=default, settings=above))
+        unchanged = params_of_grade(search, above, place=place, parent=above)
+        queue.append(Point(name=UNCHANGED if above else DEFAULT, params=unchanged, settings=above))
     name = f"grade-{place}" if parent is None else f"grade-{place}-under-{parent.number}"
     return Round(
         name=name,
@@ -173,6 +180,16 @@ def is_grid(search: SearchConfig) -> bool:
 def students_of(search: SearchConfig) -> int:
     """Grades after the teacher of the baseline."""
     return len(chain_of(search, {}).grades) - 1
+
+
+def differing(search: SearchConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without what the baseline has already: a point that was tried first may repeat it."""
+    kept, means = dict(settings), meaning_of(search, settings)
+    for key in settings:
+        rest = {name: value for name, value in kept.items() if name != key}
+        with contextlib.suppress(SpecError):  # mask rates of another number of grades
+            kept = rest if meaning_of(search, rest) == means else kept
+    return kept
 
 
 def best_of(trials: Sequence[TrialRecord], count: int) -> list[TrialRecord]:

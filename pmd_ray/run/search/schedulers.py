@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
+from ray.exceptions import RayActorError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from pmd_ray.run.search.reports import TrialFailed
@@ -50,8 +51,10 @@ class Reasons(FIFOScheduler):  # type: ignore[misc]
         return metric in (None, METRIC) and mode in (None, MODE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Note what went wrong, in a line."""
+        """Note what went wrong, in a line. Only a trial whose process was lost is worth another start."""
         error = _error_of(trial)
+        if not isinstance(error, RayActorError):
+            trial.max_failures = 0
         # Ray wraps what the trial raised; of a process that was lost it has a text, or nothing.
         cause = getattr(error, "cause", None)
         cause = cause if isinstance(cause, Exception) else error

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pmd_ray.plan.identities import Identities
 from pmd_ray.run.folder import locked, write_whole
 from pmd_ray.run.search.confirm import candidates
 from pmd_ray.run.search.events import RoundBegun, SearchListener, TrialAsked, TrialTold, untold
-from pmd_ray.run.search.log import SearchLog, earlier_searches
+from pmd_ray.run.search.log import SearchLog, earlier_searches, same_encoders
 from pmd_ray.run.search.machinery import Machinery
 from pmd_ray.run.search.rounds import Round, beam_round, best_of, students_of, whole_rounds
-from pmd_ray.run.search.server import StageServer
 from pmd_ray.run.study import StudyOptions
 from pmd_ray.run.study_events import StudyListener, unheard
 from pmd_ray.spec.errors import UserError
@@ -28,8 +27,12 @@ from pmd_ray.spec.search_changes import search_changes
 from pmd_ray.spec.search_folder import RECORD, read_search
 from pmd_ray.spec.search_reading import stored_search
 from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
+from pmd_ray.spec.study_folder import RECORD as STUDY
 from pmd_ray.store.leases import Busy
 from pmd_ray.store.store import Store
+
+if TYPE_CHECKING:
+    from pmd_ray.run.search.server import StageServer
 
 ALL_TRIED = "every trial of the budget, or every point of the space, has been tried"
 
@@ -78,6 +81,10 @@ def prepare_search(
         storage=store.location,
         device=options.device,
         threads=options.cpus,
+        workers=options.plan.text,
+        gpus=options.gpus,
+        slots=options.slots,
+        home=None if options.places.data_home is None else str(options.places.data_home),
         dataset=identities.dataset,
         encoders=identities.encoders,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,52 +120,59 @@ def run_search(
     return ended
 
 
-def note_confirmed(record: SearchRecord, store: Store, out: Path, *, folder: str) -> SearchRecord:
-    """Write down, in the store and in the search's folder, where the study lies that confirms it."""
-    record = record.model_copy(update={"confirm": folder})
-    store.register(record.id, record.model_dump_json())
-    write_whole(out.absolute() / RECORD, record.model_dump_json(indent=1))
-    return record
-
-
 def continued(record: SearchRecord, store: Store, out: Path) -> SearchRecord:
     """The record with the trials that the store knows of this search.
 
     Raises:
-        UserError: the folder holds another search, or the graph, encoder or device is another one.
+        UserError: the folder holds another search or an ablation, or the graph, encoder or device is another one.
     """
+    if (out / STUDY).is_file():
+        raise UserError(f"{out} holds an ablation; choose another folder with --out")
     if (out / RECORD).is_file():
-        refuse_changed(read_search(out), record, out)
+        way = f"choose another folder with --out and another name (--set name=...), or remove {out}"
+        refuse_changed(read_search(out), record, where=str(out), way=way)
     earlier = stored_search(store.studies(), record.id, where=store.location)
     if earlier is None:
         warm = tuple(earlier_searches(store, record)) if record.search.search.warm_start else ()
         return record.model_copy(update={"warm": warm})
-    refuse_changed(earlier, record, out)
+    refuse_changed(earlier, record, where=store.location, way="give it another name (--set name=...)")
     kept = {name: getattr(earlier, name) for name in ("trials", "warm", "seconds", "created", "confirm")}
     return record.model_copy(update={**kept, "stopped": None})
 
 
-def refuse_changed(before: SearchRecord, now: SearchRecord, out: Path) -> None:
+def refuse_changed(before: SearchRecord, now: SearchRecord, *, where: str, way: str) -> None:
     """Trials of a search are compared with each other: they must be of one search, graph, encoder and device.
+
+    Args:
+        where: What holds the earlier one: a folder, or a storage.
+        way: The way out.
 
     Raises:
         UserError: with the differences.
     """
-    way = f"choose another folder with --out and another name (--set name=...), or remove {out}"
     found = search_changes(before.search, now.search)
     if found:
-        raise UserError("\n  ".join([f"{out} holds another version of this search:", *found]) + f"\n  {way}")
+        raise UserError("\n  ".join([f"{where} holds another version of this search:", *found]) + f"\n  {way}")
     if before.dataset.fingerprint != now.dataset.fingerprint:
-        raise UserError(f"{out} holds this search on another version of the graph '{now.dataset.source}'; {way}")
-    if before.encoders != now.encoders or before.device != now.device:
-        raise UserError(f"{out} holds this search with another encoder or on another kind of device; {way}")
+        raise UserError(f"{where} holds this search on another version of the graph '{now.dataset.source}'; {way}")
+    if not same_encoders(before, now) or before.device != now.device:
+        raise UserError(f"{where} holds this search with another encoder or on another kind of device; {way}")
+
+
+def is_running(record: SearchRecord, store: Store) -> bool:
+    """Whether a run is at work on a search; of a bucket only a cluster knows."""
+    return store.lease_held(_lease(record))
+
+
+def _lease(record: SearchRecord) -> str:
+    return digest({"search": record.id})
 
 
 @contextlib.contextmanager
 def _alone(store: Store, record: SearchRecord) -> Iterator[None]:
     """One run at a time writes a search's record."""
     try:
-        with store.lease(digest({"search": record.id})):
+        with store.lease(_lease(record)):
             yield
     except Busy:
         raise UserError(
@@ -224,12 +238,9 @@ class _Search:
         return running or self.log.may_ask()
 
     def _run_round(self, each: Round) -> None:
-        from ray import tune
-
-        from pmd_ray.run.search.desk import DeskSource
         from pmd_ray.run.search.recorded import RecordedSearch
         from pmd_ray.run.search.schedulers import scheduler_of
-        from pmd_ray.run.search.trial import NO_CORE, trainable
+        from pmd_ray.run.search.tuned import run_trials
 
         server, desk = self._machinery.started()
         record, strategy = self.log.record, self._search.search
@@ -251,23 +262,7 @@ class _Search:
             warm=[trial for trial in record.warm if trial.round == each.name],
             reason_of=lambda number: server.reason_of(number) or scheduler.reason_of(number),
         )
-        with tempfile.TemporaryDirectory(prefix="pmd-tune-") as folder:
-            tune.Tuner(
-                tune.with_resources(tune.with_parameters(trainable, source=DeskSource(desk)), NO_CORE),
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    max_concurrent_trials=record.at_once,
-                    reuse_actors=True,
-                ),
-                run_config=tune.RunConfig(
-                    name=each.name,
-                    storage_path=folder,
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=0),
-                ),
-            ).fit()
+        run_trials(searcher, scheduler, desk, name=each.name, at_once=record.at_once)
         if server.stopped is not None:
             self.log.stop(server.stopped)
 
@@ -297,7 +292,9 @@ class Announced:
         self._listen(TrialAsked(trial=record))
 
     def told(self, record: TrialRecord) -> None:
-        """The trial waits for nothing any more."""
+        """The trial waits for nothing any more. Without a storage or a Ray it has not failed: it is tried again."""
+        if record.state is TrialState.FAILED and self._server.error is not None:
+            return
         self._log.told(record)
         self._server.release(record.number)
         self._listen(TrialTold(trial=record))

@@ -21,6 +21,8 @@ from pmd_ray.run.study_events import StageEvent, StudyEvent, StudyListener, unhe
 from pmd_ray.train.events import EpochDone, GradeStarted
 
 POLL_S = 0.2
+STOPPING_S = 5.0
+"""Given to workers that nobody waits for at the end."""
 CLOSING_S = 90.0
 """Given to the thread to end; it may be waiting for the desk."""
 
@@ -147,6 +149,18 @@ class StageServer:
                 if self.error is not None:
                     return  # Not even the desk answers: trials notice that themselves.
                 self._break_down(error)
+        if self._pool is not None:
+            with contextlib.suppress(Exception):  # the store tells a stage that was cut off from one that went well
+                self._stop_last(self._pool)
+
+    def _stop_last(self, pool: StoppingPool) -> None:
+        """Stop what the trials that ended last leave behind, as on any other turn."""
+        until = time.monotonic() + STOPPING_S
+        self._open_inbox()
+        self._training.stop_unwanted(pool)
+        while self._training.stopping and time.monotonic() < until:
+            for outcome in pool.wait(POLL_S):
+                self._training.ended(outcome)
 
     def _break_down(self, error: Exception) -> None:
         self.error = error

@@ -79,6 +79,11 @@ class Training:
         """A trial waits for nothing any more."""
         self._stages.leave(number)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether a worker that was told to stop has not answered yet."""
+        return bool(self._stages.all(StageState.STOPPING))
+
     def stop_unwanted(self, pool: StoppingPool) -> None:
         """Stop what nobody waits for."""
         for stage in self._stages.all(StageState.RUNNING):
