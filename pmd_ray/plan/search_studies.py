@@ -85,6 +85,12 @@ def confirming_study(
                 taken += 1
     if len(chains) == 1:
         return None
+    for one in _last(search, rounds):
+        for drawn in one.trials:
+            chain = _confirmed(search, drawn)
+            if drawn.origin == "paper" and tuple(meaning(chain)) not in means:
+                means.add(tuple(meaning(chain)))
+                chains[f"paper {one.name}"] = chain
     asked = CompareConfig(
         question="Is a chain that was found better than the default?", metric=search.metric, alternative="greater"
     )

@@ -13,6 +13,8 @@ from pmd_ray.spec.chain_stages import meaning
 from pmd_ray.spec.study import BASELINE
 from pmd_ray.stats.words import Verdict
 
+DEFAULT, PAPER = "the default", "the paper's setting"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmed:
@@ -23,11 +25,13 @@ class Confirmed:
 
 
 def confirmed_sentences(found: Contents) -> list[Confirmed]:
-    """One sentence for each of the best that was compared with the default on test, in the study's order."""
+    """What each of the best is beside the default, and beside the paper's setting, on test, in the study's order."""
     told: dict[str, str] = {}
     for answer in found.answers:
         if answer.control == BASELINE:
             told.setdefault(answer.variant, sentence(answer))
+        elif answer.variant in told:
+            told[answer.variant] += f" {sentence(answer, than=PAPER)}"
     return [Confirmed(variant=name, sentence=text) for name, text in told.items()]
 
 
@@ -42,11 +46,11 @@ def sentence_for(found: Contents, chain: ChainConfig) -> str | None:
     return None
 
 
-def sentence(answer: Answer) -> str:
+def sentence(answer: Answer, *, than: str = DEFAULT) -> str:
     """The comparison in words, with its difference, interval, p and seeds."""
     c, seeds = answer.comparison, f"{len(answer.seeds)} seed{'s' * (len(answer.seeds) != 1)}"
     if c is None:
-        return f"{answer.variant} cannot be compared with the default yet: {answer.note or 'stages are missing'}."
+        return f"{answer.variant} cannot be compared with {than} yet: {answer.note or 'stages are missing'}."
     figures = (
         f"{TITLES[answer.question.metric]} {signed(c.difference.mean)}, "
         f"95 % interval {interval(c.difference.low, c.difference.high, sign=True)}"
@@ -54,25 +58,25 @@ def sentence(answer: Answer) -> str:
     p = c.p if c.p_adjusted is None else c.p_adjusted
     sure = "" if p is None else f", p {p_value(p) if p < 0.001 else f'= {p_value(p)}'}"
     holm = f" (Holm over {c.family})" if sure and c.family > 1 else ""
-    return f"On test, {answer.variant} {_words(c.verdict)}: {figures}{sure}{holm}, {seeds}."
+    return f"On test, {answer.variant} {_words(c.verdict, than)}: {figures}{sure}{holm}, {seeds}."
 
 
-def _words(verdict: Verdict) -> str:
+def _words(verdict: Verdict, than: str) -> str:
     match verdict:
         case Verdict.BETTER:
-            return "is better than the default"
+            return f"is better than {than}"
         case Verdict.WORSE:
-            return "is worse than the default"
+            return f"is worse than {than}"
         case Verdict.NO_DIFFERENCE_SHOWN:
-            return "is not shown to differ from the default"
+            return f"is not shown to differ from {than}"
         case Verdict.NOT_INFERIOR:
-            return "is not inferior to the default"
+            return f"is not inferior to {than}"
         case Verdict.NOT_SHOWN_NOT_INFERIOR:
-            return "is not shown to be non-inferior to the default"
+            return f"is not shown to be non-inferior to {than}"
         case Verdict.TOO_FEW_SEEDS:
-            return "has too few seeds for an exact test against the default"
+            return f"has too few seeds for an exact test against {than}"
         case Verdict.ONE_SEED | Verdict.ONE_TRIPLE:
-            return f"beside the default ({verdict.value})"
+            return f"beside {than} ({verdict.value})"
 
 
 def _meaning(chain: ChainConfig) -> list[str]:

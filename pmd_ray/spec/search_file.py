@@ -40,6 +40,10 @@ KEYS = {
 DOTTED = ("space.settings.", "confirm.settings.")
 """Parts of the file whose own keys have dots."""
 READ_BY_GRADE = ("beam", "children")
+UNREAD_BY_GRADE = (
+    ("budget", "trials", "say how many with search.children and search.beam"),
+    ("enqueue", "points", "leave it out, or use strategy: chain"),
+)
 
 
 class _Roles(Frozen):
@@ -242,6 +246,12 @@ class _Reading:
                 f"search.{key}: only strategy grade has it, got strategy: {strategy}; leave it out"
                 for key in READ_BY_GRADE
                 if key in asked
+            ]
+        if strategy == "grade":
+            self.errors += [
+                f"{section}.{key}: strategy grade goes from grade to grade and has none; {way}"
+                for section, key, way in UNREAD_BY_GRADE
+                if isinstance(self.given.get(section), dict) and self.given[section].get(key) is not None
             ]
         if strategy in ("grid", "random") and search.search.sampler != strategy and "sampler" in asked:
             self.errors.append(

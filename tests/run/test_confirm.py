@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.made_search import LAYERS, SPACE, done, facts_of, only_round, record_of, search_of
+from run.made_search import DRAFT, LAYERS, SPACE, done, facts_of, only_round, record_of, search_of
 
 from pmd_ray.run.search.confirm import candidates, confirming_study
 from pmd_ray.run.search.rounds import beam_round, whole_rounds
@@ -15,7 +15,7 @@ from pmd_ray.spec.chain_stages import meaning
 from pmd_ray.spec.points import chain_of
 from pmd_ray.spec.search import SearchConfig
 from pmd_ray.spec.search_record import SearchRecord, TrialState
-from pmd_ray.spec.study import BASELINE
+from pmd_ray.spec.study import BASELINE, StudyConfig
 
 
 def chosen(record: SearchRecord) -> list[int]:
@@ -184,3 +184,31 @@ def test_whatever_was_tried_the_choice_keeps_its_rules(
     for one in found:
         assert one in others and found[0].value == max(other.value or 0.0 for other in others)
         assert (one.value or 0.0) >= (found[0].value or 0.0) - (found[0].standard_error or 0.0)
+
+
+def test_the_papers_setting_stands_beside_the_default_where_it_differs() -> None:
+    assert "paper" not in (v.name for v in _study(searched(0.5, 0.52, enqueue={"paper": True})).variants)
+    record = searched(0.5, 0.52, enqueue={"paper": True}, drafts=({**DRAFT, "loss": {"alpha": 0.3}},))
+    study = _study(record)
+    assert [variant.name for variant in study.variants] == [BASELINE, "trial-2", "paper"]
+    assert [question.pairs for question in study.compare] == [(("trial-2", BASELINE),), (("trial-2", "paper"),)]
+    paper = study.variant("paper").arms[0].chain
+    assert {(grade.loss.alpha, grade.loss.beta) for grade in paper.grades[1:]} == {(0.1, 0.1)}
+    assert paper.grades[-1].layers == 1
+
+
+def test_papers_of_other_depths_are_left_out() -> None:
+    search = search_of(space={**SPACE, "layers": LAYERS}, enqueue={"paper": True})
+    two, one = whole_rounds(search, facts_of)
+    record = record_of(search, done(two, 0, 0.5, {"layers": [4, 3, 2], "mask_rates": [0.1, 0.0]}))
+    study = confirming_study(record)
+    assert study is not None
+    depths = {variant.name: variant.arms[0].chain.grades[-1].layers for variant in study.variants}
+    assert set(depths) <= {BASELINE, "trial-0", "paper"} and depths["trial-0"] == 2
+    assert depths.get("paper", 2) == 2, one.name
+
+
+def _study(record: SearchRecord) -> StudyConfig:
+    study = confirming_study(record)
+    assert study is not None
+    return study

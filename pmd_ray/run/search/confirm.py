@@ -8,7 +8,8 @@ from pmd_ray.run.folder import write_whole
 from pmd_ray.run.search.rounds import best_of, differing
 from pmd_ray.spec.chain_stages import meaning
 from pmd_ray.spec.disk import storing
-from pmd_ray.spec.points import chain_of
+from pmd_ray.spec.enqueued import enqueued
+from pmd_ray.spec.points import chain_of, targets_of
 from pmd_ray.spec.search import SearchConfig
 from pmd_ray.spec.search_folder import RECORD as SEARCH
 from pmd_ray.spec.search_record import SearchRecord, TrialRecord
@@ -19,6 +20,8 @@ from pmd_ray.store.store import Store
 
 FOLDER = "confirm"
 """Of the study, in the search's own folder."""
+PAPER = "paper"
+"""What the enqueued point of the paper's setting is called, and its variant."""
 
 
 def candidates(record: SearchRecord) -> list[TrialRecord]:
@@ -49,28 +52,25 @@ def confirming_study(record: SearchRecord) -> StudyConfig | None:
     chosen = candidates(record)
     if not chosen or not search.confirm.best:
         return None
-    variants = [_variant(BASELINE, search, {})]
-    seen = [meaning(variants[0].arms[0].chain)]
+    default = _variant(BASELINE, search, {})
+    seen = [meaning(default.arms[0].chain)]
+    found: list[VariantConfig] = []
+    papers: list[VariantConfig] = []
     for trial in chosen:
-        variant = _variant(f"trial-{trial.number}", search, trial.settings)
-        means = meaning(variant.arms[0].chain)
-        if means not in seen:  # what differed may be what the confirmation lays over
-            seen.append(means)
-            variants.append(variant)
-    if len(variants) == 1:
+        _add(found, seen, _variant(f"trial-{trial.number}", search, trial.settings))
+    if not found:
         return None
+    for name, settings in _papers(search, {trial.layers[-1] for trial in chosen}).items():
+        _add(papers, seen, _variant(name, search, settings))
+    against_paper = tuple((one.name, paper.name) for one in found for paper in papers if _depth(one) == _depth(paper))
     return StudyConfig(
         name=f"{search.name}-confirmed"[:80],
         about=f"Are the chains that the search {search.name} found better than its default? Fresh seeds, test split.",
         seeds=search.confirm.seeds,
-        variants=tuple(variants),
+        variants=(default, *found, *papers),
         compare=(
-            CompareConfig(
-                question="Is a chain that was found better than the default?",
-                pairs=tuple((variant.name, BASELINE) for variant in variants[1:]),
-                metric=search.metric,
-                alternative="greater",
-            ),
+            _asked(search, "the default", tuple((one.name, BASELINE) for one in found)),
+            *([_asked(search, "the paper's setting", against_paper)] if against_paper else []),
         ),
     )
 
@@ -94,6 +94,36 @@ def make_way(folder: Path, study: StudyConfig) -> None:
     if place.is_file() and changes(read_record(folder).study, study):
         with storing(place):
             place.unlink(missing_ok=True)
+
+
+def _asked(search: SearchConfig, what: str, pairs: tuple[tuple[str, str], ...]) -> CompareConfig:
+    question = f"Is a chain that was found better than {what}?"
+    return CompareConfig(question=question, pairs=pairs, metric=search.metric, alternative="greater")
+
+
+def _add(variants: list[VariantConfig], seen: list[list[str]], variant: VariantConfig) -> None:
+    """Add a variant unless another means the same: what differed may be what the confirmation lays over."""
+    means = meaning(variant.arms[0].chain)
+    if means not in seen:
+        seen.append(means)
+        variants.append(variant)
+
+
+def _papers(search: SearchConfig, depths: set[int]) -> dict[str, dict[str, object]]:
+    """The paper's setting at each depth that something was found for."""
+    if search.search.strategy == "grade":
+        return {}
+    found = {}
+    for target in targets_of(search):
+        for point in enqueued(search, target=target):
+            depth = chain_of(search, point.settings).grades[-1].layers
+            if point.name == PAPER and depth in depths:
+                found[PAPER if target is None or len(depths) == 1 else f"{PAPER}-{depth}"] = point.settings
+    return found
+
+
+def _depth(variant: VariantConfig) -> int:
+    return variant.arms[0].chain.grades[-1].layers
 
 
 def _variant(name: str, search: SearchConfig, settings: dict[str, object]) -> VariantConfig:
