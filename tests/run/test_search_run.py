@@ -46,7 +46,8 @@ TWO_RATES = "space={settings: {students.optimiser.lr: [1.0e-3, 2.0e-3]}}"
 
 
 def on_ray(test: Callable[..., None]) -> Callable[..., None]:
-    return pytest.mark.ray(pytest.mark.usefixtures("ray_running")(test))
+    marked: Callable[..., None] = pytest.mark.ray(pytest.mark.usefixtures("ray_running")(test))
+    return marked
 
 
 def ready(folder: Path, *overrides: str, at_once: int = 1, epochs: int = 2, store: str = "store") -> PreparedSearch:
