@@ -27,6 +27,8 @@ from pmd_ray.run.search.rebuilt import fitting, replayed, study_of
 from pmd_ray.spec.search import StrategyConfig
 from pmd_ray.spec.search_record import TrialRecord, TrialState
 
+pytestmark = pytest.mark.whole  # whole searches, again and again
+
 QUEUE = (
     Named("default", {"layers": "6-3", "mask.first": 0.1, "epochs": 2, "lr": 1e-4, "beta": 0.2}),
     Named("outside", None, {"mask_rates": [0.3, 0.1]}),
