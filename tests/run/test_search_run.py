@@ -130,6 +130,7 @@ def test_a_larger_budget_goes_on(finished: tuple[Path, Searched]) -> None:
     assert told(more.record)[:8] == told(searched.record)
 
 
+@pytest.mark.slow
 @on_ray
 def test_a_trial_whose_process_is_killed_goes_on(tmp_path: Path, plain: Searched) -> None:
     killed: list[int] = []
@@ -174,7 +175,7 @@ def trial_process() -> int:
 @on_ray
 def test_a_beam_trains_what_its_plan_says(tmp_path: Path) -> None:
     weights = "space={weights: {alpha: [0.1, 0.3], beta: [0.1]}, masks: {first: [0.2], last_zero: [false]}}"
-    given = ready(tmp_path, "search={strategy: grade, sampler: grid, beam: 1}", weights)
+    given = ready(tmp_path, "search={strategy: grade, sampler: grid, beam: 1}", "budget={hours: 1}", weights)
     searched = run_search(given, tmp_path / "run", options_in(tmp_path))
     tree = tree_of_trials(given.record.search, drawn_rounds(given.record.search), given.identities)
     trials = searched.record.trials
@@ -183,6 +184,7 @@ def test_a_beam_trains_what_its_plan_says(tmp_path: Path) -> None:
     assert (searched.trained, sum(len(trial.stages) for trial in trials)) == (tree.distinct, tree.naive) == (5, 10)
 
 
+@pytest.mark.slow
 @on_ray
 def test_more_trials_than_stages_at_once_queue(tmp_path: Path) -> None:
     """Four trials at once on one place; the points follow again from the order of asks and tells."""
@@ -225,6 +227,7 @@ def test_a_search_whose_trials_all_fail_ends_and_says_why(tmp_path: Path) -> Non
     assert "is not what the study was planned with" in record.stopped
 
 
+@pytest.mark.slow
 @on_ray
 @pytest.mark.timeout(300)
 def test_nested_workers_do_not_hang(tmp_path: Path) -> None:
@@ -248,6 +251,7 @@ class StopsStudents(Reasons):
         return str(TrialScheduler.STOP)
 
 
+@pytest.mark.slow
 @on_ray
 @pytest.mark.timeout(300)
 def test_a_stopped_trial_frees_its_workers_within_five_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,7 +247,7 @@ def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_p
         replace(report, number=0) for report in second.reports[:2]
     ]
     before, after = store.attempts(jobs[0].key)
-    assert before.state is AttemptState.LOST and after.state is AttemptState.DONE and after.first_epoch >= 1
+    assert before.state is AttemptState.PRUNED and after.state is AttemptState.DONE and after.first_epoch >= 1
     results = [GradeResult.model_validate_json(store.open_file(job.key, "result.json")) for job in jobs]
     last = second.reports[-1]
     assert results[-1].valid is not None and last.value == results[-1].valid.all.hits10
