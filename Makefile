@@ -1,6 +1,6 @@
 # The commands of this repository. Each makes .venv when there is none, or when its requirements have changed.
 #
-#   make demo        the ablation `quickstart` on the bundled graph, minutes on two cores
+#   make demo        distil the bundled graph, minutes on two cores
 #   make test        exactly what CI runs: lint, types, layers, unit tests, whole commands, tests with a local Ray
 #   make unit        the unit tests alone; make whole: whole commands and trainings; make ray
 #   make test-slow   the tests that take minutes
@@ -26,7 +26,7 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_inf
 .DEFAULT_GOAL := test
 
 demo: $(INSTALLED)
-	@$(BIN)/pmd ablate quickstart --out runs/quickstart
+	@$(BIN)/pmd distill demo --out runs/demo
 
 test: lint layers unit whole ray
 	@echo "all well"
