@@ -98,11 +98,10 @@ def _cost(plan: StudyPlan, path: Path) -> str:
 
 def askers_label(plan: StudyPlan, askers: frozenset[Asker], *, at_most: int = NAMED_AT_MOST) -> str:
     """The variants by name where they are few, else how many."""
-    variants = {variant for variant, _ in askers}
-    names = [variant.name for variant in plan.study.variants if variant.name in variants]
-    everyone = [variant for variant in plan.study.variants if variant.alias_of is None]
+    places = plan.places
+    names = sorted({variant for variant, _ in askers if variant in places}, key=places.__getitem__)
     text = ", ".join(names) if len(names) <= at_most else f"{len(names)} variants"
-    if len(names) == len(everyone) and len(names) > 1:
+    if len(names) == plan.distinct_variants and len(names) > 1:
         text = f"all {len(names)} variants"
     arms = {arm for _, arm in askers if arm}
     if arms and len(arms) < len(plan.study.variants[0].arms):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from pmd_ray.plan.cautions import Circumstances, cautions
@@ -45,6 +46,16 @@ class StudyPlan:
     wall_seconds: float
     power: tuple[QuestionPower, ...]
     warnings: tuple[str, ...]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The variants in the file's order, each with its place; aliases too."""
+        return {variant.name: place for place, variant in enumerate(self.study.variants)}
+
+    @cached_property
+    def distinct_variants(self) -> int:
+        """Variants that mean something of their own."""
+        return sum(variant.alias_of is None for variant in self.study.variants)
 
     @property
     def stored(self) -> int:

@@ -67,8 +67,10 @@ class StageTree:
     def below(self, key: str) -> list[str]:
         """Every stage that cannot be trained without this one, itself left out."""
         found: list[str] = []
-        for child in self.stages[key].children:
-            found += [child, *self.below(child)]
+        reached = self.stages[key].children[::-1]
+        while reached:
+            found.append(reached.pop())
+            reached += self.stages[found[-1]].children[::-1]
         return found
 
     def longest_from(self, cost: Mapping[str, float]) -> dict[str, float]:
@@ -102,16 +104,6 @@ def build_tree(runs: Iterable[StudyRun], facts_of: FactsOf) -> StageTree:
                 if stage.teacher_key is not None:
                     stages[stage.teacher_key].children.append(stage.key)
             planned.uses.append(Use(variant=run.variant, arm=run.arm, seed=run.seed, grade=stage.grade.name))
-            uses.append(
-                StageUse(
-                    grade=stage.grade.name,
-                    layers=stage.grade.layers,
-                    mask_rate=stage.grade.mask.rate,
-                    key=stage.key,
-                    teacher=stage.teacher,
-                    teacher_key=stage.teacher_key,
-                    control_of=stage.control_of,
-                )
-            )
+            uses.append(StageUse.of(stage))
         records.append(RunRecord(variant=run.variant, arm=run.arm, seed=run.seed, stages=tuple(uses)))
     return StageTree(stages, tuple(records), naive)

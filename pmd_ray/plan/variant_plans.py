@@ -30,11 +30,11 @@ def variant_plans(study: StudyConfig, tree: StageTree, stored: Collection[str]) 
     keys: dict[str, dict[str, None]] = {}
     for run in tree.runs:
         keys.setdefault(run.variant, {}).update(dict.fromkeys(use.key for use in run.stages))
-    seen: set[str] = set()
+    seen, there = set[str](), frozenset(stored)
     found = []
     for variant in study.variants:
         mine = keys[variant.alias_of or variant.name].keys()
-        fresh = mine - seen
+        fresh = {key for key in mine if key not in seen}  # a view less a set would copy the set: of all variants, all
         seen |= mine
         found.append(
             VariantPlan(
@@ -42,7 +42,7 @@ def variant_plans(study: StudyConfig, tree: StageTree, stored: Collection[str]) 
                 difference=variant.difference,
                 stages=len(mine),
                 new_stages=len(fresh),
-                left=len(fresh - set(stored)),
+                left=len(fresh - there),
                 alias_of=variant.alias_of,
             )
         )

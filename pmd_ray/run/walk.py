@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pmd_ray.plan.tree import PlannedStage, StageTree
+from pmd_ray.plan.tree import StageTree
 from pmd_ray.run.failures import LOST_AT_MOST, SAME_BUG_AT_MOST, Failures
+from pmd_ray.run.ready_stages import ReadyStages
 from pmd_ray.run.stage_job import Ending, Pool, StageJob, StageOutcome, Stored
 from pmd_ray.run.study_events import (
     ArtifactSetAside,
@@ -72,10 +73,13 @@ class Walk:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tree, self._store, self._pool = tree, store, pool
-        self._longest = tree.longest_from(cost)
         self._listen, self._clock = listen, clock
-        self.result = Walked(done=stored & set(tree.stages))
+        self.result = Walked(done=stored & tree.stages.keys())
+        self._left = tree.stages.keys() - self.result.done
+        """Neither done nor given up; those that run are among them."""
         self._running: set[str] = set()
+        self._ready = ReadyStages(tree, cost)
+        self._ready.offer(key for key in tree.stages if self._may_start(key))
         self._failures = Failures()
         self._broken: Counter[str] = Counter()
         self._elsewhere: dict[str, float] = {}
@@ -88,7 +92,7 @@ class Walk:
             StorageError: the storage refuses; what was finished is whole.
         """
         try:
-            while self._left() and self.result.stopped is None:
+            while self._left and self.result.stopped is None:
                 self._start_ready()
                 outcomes = self._pool.wait(LOOK_EVERY_S if self._running or self._elsewhere else 0.1)
                 for outcome in outcomes:
@@ -98,29 +102,23 @@ class Walk:
             raise
         if self._running:
             self._pool.cancel()
-        self.result.skipped |= set(self._left())
+        self.result.skipped |= self._left
         return self.result
 
-    def _left(self) -> list[str]:
-        result = self.result
-        return [key for key in self._tree.stages if key not in result.done | result.failed.keys() | result.skipped]
-
-    def _ready(self) -> list[PlannedStage]:
-        """Longest remaining chain first; the order of the file where equal."""
-        stages = (self._tree.stages[key] for key in self._left() if key not in self._running)
-        ready = [stage for stage in stages if stage.teacher_key is None or stage.teacher_key in self.result.done]
-        return sorted(ready, key=lambda stage: -self._longest[stage.key])
+    def _may_start(self, key: str) -> bool:
+        teacher = self._tree.stages[key].teacher_key
+        return key in self._left and key not in self._running and (teacher is None or teacher in self.result.done)
 
     def _start_ready(self) -> None:
         free = self._pool.slots() - len(self._running)
-        for stage in self._ready():
-            if free <= 0:
-                return
-            if self._is_elsewhere(stage.key):
+        self._ready.turn(self._clock())
+        while free > 0 and (key := self._ready.take()) is not None:
+            if not self._may_start(key) or self._is_elsewhere(key):
                 continue
-            self._running.add(stage.key)
-            self._listen(StageBegun(stage.key))
-            self._pool.submit(self._failures.fitted(self._planned(stage)))
+            stage = self._tree.stages[key]
+            self._running.add(key)
+            self._listen(StageBegun(key))
+            self._pool.submit(self._failures.fitted(StageJob.of(stage, stage.chain)))
             free -= 1
 
     def _is_elsewhere(self, key: str) -> bool:
@@ -130,25 +128,21 @@ class Walk:
         if self._store.lease_held(key):
             if key not in self._elsewhere:
                 self._listen(StageElsewhere(key))
-            self._elsewhere[key] = self._clock() + LOOK_EVERY_S
+            self._look_later(key)
             return True
         # Looked at after the lease: whoever held it publishes first and lets go then.
         if key in self._elsewhere and self._store.has(key):
             self._stored(key, trained=False)
         return self._elsewhere.pop(key, None) is not None and key in self.result.done
 
-    def _planned(self, stage: PlannedStage) -> StageJob:
-        return StageJob(
-            key=stage.key,
-            chain=stage.chain,
-            grade=stage.grade,
-            teacher_key=stage.teacher_key,
-            teacher=stage.teacher,
-            control_of=stage.control_of,
-        )
+    def _look_later(self, key: str) -> None:
+        self._elsewhere[key] = at = self._clock() + LOOK_EVERY_S
+        self._ready.offer_at(key, at)
 
     def _stored(self, key: str, *, trained: bool) -> None:
         self.result.done.add(key)
+        self._left.discard(key)
+        self._ready.offer(self._tree.stages[key].children)
         if trained:
             self.result.trained.add(key)
         self._listen(StageStored(key, trained))
@@ -167,12 +161,14 @@ class Walk:
             case Ending.STORED:
                 self._stored(key, trained=False)
             case Ending.BUSY:
-                self._elsewhere[key] = self._clock() + LOOK_EVERY_S
+                self._look_later(key)
                 self._listen(StageElsewhere(key))
             case Ending.BROKEN_TEACHER:
                 self._retrain_teacher(key, outcome.message)
+                self._ready.offer([key])
             case Ending.FAILED:
                 self._handle_failure(outcome)
+                self._ready.offer([key])
 
     def _retrain_teacher(self, key: str, reason: str) -> None:
         teacher = self._tree.stages[key].teacher_key
@@ -186,11 +182,14 @@ class Walk:
             )
         self._store.set_aside(teacher, reason)
         self.result.done.discard(teacher)
+        if teacher not in self.result.skipped:
+            self._left.add(teacher)
+        self._ready.offer([teacher])
         self._listen(ArtifactSetAside(teacher, reason))
 
     def _handle_failure(self, outcome: StageOutcome) -> None:
-        outcome = replace(outcome, kind=outcome.kind or FailureKind.BUG)
-        then = self._failures.try_again(outcome, self._planned(self._tree.stages[outcome.key]))
+        outcome, stage = replace(outcome, kind=outcome.kind or FailureKind.BUG), self._tree.stages[outcome.key]
+        then = self._failures.try_again(outcome, StageJob.of(stage, stage.chain))
         if then is None:
             self._end_branch(outcome)
         else:
@@ -200,6 +199,7 @@ class Walk:
         below = self._tree.below(outcome.key)
         self.result.failed[outcome.key] = outcome
         self.result.skipped |= set(below) - self.result.done
+        self._left -= {outcome.key, *below}
         self.result.stopped = self._failures.stopped
         self._trouble(outcome, f"its branch ends ({len(below)} stages below it)" if below else "it is left out")
 
