@@ -17,11 +17,11 @@ SHIPPED = Path(__file__).resolve().parents[1] / "chains"
 PRESET_NAMES = ", ".join(PRESETS)
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class UniqueKeys(yaml.SafeLoader):
     """The safe loader, but a key given twice is an error instead of the last one winning."""
 
 
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
     for key_node, _ in node.value:
         is_merge = key_node.tag == "tag:yaml.org,2002:merge"
@@ -37,7 +37,7 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     }
 
 
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def _read_yaml(text: str) -> Any:
@@ -47,7 +47,7 @@ def _read_yaml(text: str) -> Any:
         ValueError: no YAML; says why in one line.
     """
     try:
-        return yaml.load(text, Loader=_UniqueKeys)  # a subclass of SafeLoader
+        return yaml.load(text, Loader=UniqueKeys)  # a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

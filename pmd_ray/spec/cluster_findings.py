@@ -1,0 +1,65 @@
+"""What a check of a cluster file found: errors, warnings, and safe ways into values of any type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SHOWN = 60
+"""Characters of a value that a message repeats."""
+
+
+@dataclass
+class Findings:
+    """Messages of the form `place: rule, got value; way out`, each once, in the order of finding."""
+
+    errors: list[str] = field(default_factory=list)
+    """What would fail, cost or expose."""
+    warnings: list[str] = field(default_factory=list)
+    """What may be meant."""
+
+    def error(self, place: str, text: str) -> None:
+        """Add an error."""
+        _add(self.errors, place, text)
+
+    def warn(self, place: str, text: str) -> None:
+        """Add a warning."""
+        _add(self.warnings, place, text)
+
+
+def _add(lines: list[str], place: str, text: str) -> None:
+    line = f"{place}: {text}" if place else text
+    if line not in lines:
+        lines.append(line)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one: a wrong type is told once, where types are checked."""
+    return {str(key): inner for key, inner in value.items()} if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def texts(value: Any) -> list[str]:
+    """The texts of a list."""
+    return [one for one in listed(value) if isinstance(one, str)]
+
+
+def whole(value: Any) -> int | None:
+    """The value if it is a whole number, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text(value: Any) -> str:
+    """The value if it is a text, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def shown(value: Any) -> str:
+    """A value as messages repeat it."""
+    written = repr(value)
+    return written if len(written) <= SHOWN else f"{written[: SHOWN - 3]}..."

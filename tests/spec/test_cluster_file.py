@@ -1,0 +1,259 @@
+"""Files for `ray up`: the shipped ones are well; each broken rule is told, with its value and the way out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from spec.cluster_files import AWS, GCP, LAUNCHER, LOCAL, SHIPPED, broken, documents, put
+
+from pmd_ray.spec.cluster_file import check_cluster_file
+from pmd_ray.spec.errors import SpecError, UserError
+
+GPU_1, HEAD = "available_node_types/gpu_1", "available_node_types/head"
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_shipped_files_have_no_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    done = check_cluster_file(file)
+    assert done.errors == ()
+    # What is left to whoever uses them is told, and nothing else.
+    told = ("stands for a value of your own", "is not there", "RAY_UP_enable_autoscaler_v2=0")
+    assert [line for line in done.warnings if not any(text in line for text in told)] == []
+    assert any(told[0] in line for line in done.warnings)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_every_line_of_shipped_files_is_explained(file: Path) -> None:
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    keys = [
+        number
+        for number, line in enumerate(lines)
+        if line.rstrip(":").replace("_", "").isalnum() and line.endswith(":")
+    ]
+    assert keys
+    unexplained = [lines[number] for number in keys if not lines[number - 1].startswith("#")]
+    # What Kubernetes itself always wants.
+    assert set(unexplained) <= {"metadata:", "spec:"}
+
+
+CASES: list[tuple[Path, str | tuple[str, ...], Any, str]] = [
+    (AWS, "cluster_name", None, "cluster_name: missing"),
+    (AWS, "provider/region", None, "provider.region: missing"),
+    (GCP, "provider/availability_zone", None, "provider.availability_zone: missing"),
+    (GCP, "provider/project_id", None, "provider.project_id: missing"),
+    (LOCAL, "provider/worker_ips", None, "provider.worker_ips: missing"),
+    (AWS, "provider/type", "awz", "(aws, gcp, azure, local); did you mean 'aws'?"),
+    (AWS, "provider/regoin", "x", "provider.regoin: unknown key; did you mean 'region'?"),
+    (AWS, "auth/ssh_user", None, "auth.ssh_user: missing"),
+    (AWS, "auth/ssh_usr", "x", "auth.ssh_usr: unknown key; did you mean 'ssh_user'?"),
+    (AWS, "setup_comands", [], "setup_comands: unknown key; did you mean 'setup_commands'?"),
+    (AWS, "setup_commands", "pip install x", "setup_commands: must be a list of commands, as in"),
+    (AWS, "setup_commands", ["a", 3], "setup_commands: must be a list of commands"),
+    (AWS, "max_workers", "8", "max_workers: must be a whole number, got '8'"),
+    (AWS, "max_workers", -1, "max_workers: must be 0 or more, got -1"),
+    (AWS, "max_workers", True, "max_workers: must be a whole number, got True"),
+    (AWS, "idle_timeout_minutes", "ten", "idle_timeout_minutes: must be a number, got 'ten'"),
+    (AWS, "max_workers", 6, "available_node_types.gpu_1_spot.max_workers: 8 is above the cluster's max_workers, 6"),
+    (AWS, f"{GPU_1}/min_workers", 5, "gpu_1.min_workers: 5 is above its max_workers, 4"),
+    (AWS, f"{GPU_1}/max_worker", 5, "gpu_1.max_worker: unknown key; did you mean 'max_workers'?"),
+    (AWS, f"{GPU_1}/resources", None, "gpu_1.resources: missing"),
+    (AWS, f"{GPU_1}/resources/GPU", 0.5, "gpu_1.resources.GPU: must be a whole number from 0, got 0.5"),
+    (AWS, ("available_node_types", "gpu_1", "labels", "pmd-ray/gpus"), 1, "must be a text, got 1; quote it"),
+    (AWS, f"{GPU_1}/resources/GPU", 0, "gpu_1.resources.GPU: is 0, so that no stage can use the 1 L4 of g6.2xlarge"),
+    (AWS, f"{GPU_1}/resources/GPU", 2, "gpu_1.resources.GPU: is 2, g6.2xlarge has 1"),
+    (GCP, f"{GPU_1}/resources/GPU", None, "gpu_1.resources.GPU: is 0, so that no stage can use the 1 L4"),
+    (AWS, f"{GPU_1}/node_config/InstanceType", None, "gpu_1.node_config.InstanceType: missing"),
+    (AWS, f"{GPU_1}/node_config/IamInstanceProfile", None, "gpu_1.node_config.IamInstanceProfile: missing"),
+    (AWS, "head_node_type", "haed", "head_node_type: no node type 'haed'"),
+    (AWS, "head_node_type", None, "head_node_type: missing"),
+    (AWS, f"{HEAD}/node_config/InstanceMarketOptions", {"MarketType": "spot"}, "head is a spot machine"),
+    (AWS, "available_node_types", None, "available_node_types: missing"),
+    (LOCAL, "available_node_types", {"w": {"resources": {}, "node_config": {}}}, "provider local has none"),
+    (LOCAL, "min_workers", 3, "min_workers: 3 is above max_workers, 2"),
+    (AWS, "docker/worker_image", "rayproject/ray:2.40.0-py311-gpu", "has Ray 2.40.0, this project runs Ray"),
+    (AWS, "docker/worker_image", "rayproject/ray:2.60.0-py310-gpu", "has Python 3.10, this project needs 3.11 to 3.13"),
+    (AWS, "docker/container_name", None, "docker.container_name: missing"),
+    (AWS, "docker/head_image", None, "docker.image: missing"),
+    (AWS, "docker/run_options/2", "-e OTHER=1", "PMD_STORAGE: not set for the head and worker"),
+    (AWS, "docker/run_options/2", "-e PMD_STORAGE=/data/runs", "PMD_STORAGE: /data/runs is a folder of each machine"),
+    (LOCAL, "initialization_commands", [], "PMD_STORAGE: /srv/pmd_ray is a folder of each machine"),
+    (AWS, "docker/head_run_options/0", "-e PMD_STORAGE=s3://other/x", "PMD_STORAGE: the head has s3://other/x, workers s3://change-me"),
+    (AWS, ("file_mounts", "~/.ray/auth_token"), None, "file_mounts: no token reaches the nodes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value", "said"), CASES, ids=[f"{case[0].stem}-{number}" for number, case in enumerate(CASES)]
+)
+def test_each_broken_rule_is_told(file: Path, path: str | tuple[str, ...], value: Any, said: str) -> None:
+    done = broken(file, put(path, value))
+    assert [line for line in done.errors if said in line], done.errors
+
+
+def test_errors_are_told_at_once() -> None:
+    def change(document: dict[str, Any]) -> None:
+        del document["cluster_name"], document["provider"]["region"], document["auth"]
+        document["max_workers"] = 3
+        document["docker"]["worker_image"] = "rayproject/ray:2.40.0-py39"
+
+    errors = " ".join(broken(AWS, change).errors)
+    for part in ("cluster_name", "region", "ssh_user", "gpu_1.max_workers", "gpu_1_spot.max_workers", "Ray 2.40.0"):
+        assert part in errors
+
+
+def test_a_mounted_folder_is_shared_and_must_be_in_the_containers() -> None:
+    def on_efs(document: dict[str, Any]) -> None:
+        document["docker"]["run_options"][2] = "-e PMD_STORAGE=/mnt/pmd_ray/store"
+        document["initialization_commands"] = ["mountpoint -q /mnt/pmd_ray || sudo mount -t nfs4 fs:/ /mnt/pmd_ray"]
+
+    def with_volume(document: dict[str, Any]) -> None:
+        on_efs(document)
+        document["docker"]["run_options"].append("-v /mnt/pmd_ray:/mnt/pmd_ray")
+
+    assert [line for line in broken(AWS, on_efs).errors if "is not in the containers" in line]
+    assert broken(AWS, with_volume).errors == ()
+
+
+def test_one_machine_may_keep_a_folder_of_its_own() -> None:
+    def alone(document: dict[str, Any]) -> None:
+        document["provider"]["worker_ips"] = []
+        document["min_workers"] = document["max_workers"] = 0
+        document["initialization_commands"] = []
+
+    assert [line for line in broken(LOCAL, alone).errors if "folder of each machine" in line] == []
+
+
+@pytest.mark.parametrize("file", [AWS, GCP], ids=["aws", "gcp"])
+def test_a_plan_without_gpus_has_no_use_for_gpu_types(file: Path) -> None:
+    errors = broken(file, needs_gpu=False).errors
+    assert not [line for line in errors if "head" in line]
+    assert [line for line in errors if "gpu_1: has GPUs, the plan's stages train on CPUs" in line]
+
+    def without_gpus(document: dict[str, Any]) -> None:
+        document["available_node_types"] = {"head": document["available_node_types"]["head"]}
+
+    errors = broken(file, without_gpus, needs_gpu=True).errors
+    assert errors == (
+        "available_node_types: no type has GPUs, the plan's stages ask for one; add a type, or --device cpu",
+    )
+
+
+def test_warnings_are_no_errors() -> None:
+    def doubtful(document: dict[str, Any]) -> None:
+        del document["available_node_types"]["gpu_1"], document["max_workers"]
+        document["available_node_types"]["head"]["resources"] = {}
+        document["docker"]["head_image"] = "mine/ray:latest"
+        document["docker"]["run_options"].append("--privileged")
+        del document["provider"]["security_group"]
+        for node in document["available_node_types"].values():
+            node["max_workers"] = 2
+            del node["node_config"]["ImageId"]
+
+    done = broken(AWS, doubtful)
+    assert done.errors == ()
+    warned = " ".join(done.warnings)
+    for part in (
+        "no type on demand beside",
+        "say {CPU: 0}",
+        "its tag does not say",
+        "--privileged",
+        "max_workers: missing",
+    ):
+        assert part in warned
+
+
+def test_rays_own_rules_are_asked_where_keys_and_types_are_well(tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def rules(config: dict[str, Any]) -> list[str]:
+        asked.append(config)
+        return ["file: Ray refuses it: so"]
+
+    written = tmp_path / "cluster.yaml"
+    config = documents(AWS)[0]
+    written.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert check_cluster_file(written, ray_rules=rules).errors == ("file: Ray refuses it: so",)
+    assert asked == [config]
+    written.write_text(yaml.safe_dump(config | {"setup_commands": "x"}), encoding="utf-8")
+    assert len(check_cluster_file(written, ray_rules=rules).errors) == 1
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("", "is empty"),
+        ("- a\n", "must be a mapping of settings, got a list"),
+        ("a: [\n", "line 2"),
+        ("a: 1\na: 2\n", "key 'a' is given twice"),
+        ("a: !!python/object/apply:os.system [echo]\n", "could not determine a constructor"),
+        ("cluster_name: a\n---\ncluster_name: b\n", "2 documents"),
+    ],
+)
+def test_what_is_no_cluster_file(tmp_path: Path, written: str, said: str) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(written, encoding="utf-8")
+    try:
+        told = "\n".join(check_cluster_file(file).errors)
+    except SpecError as error:
+        told = str(error)
+    assert said in told
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no cluster file"):
+        check_cluster_file(tmp_path / "cluster.yaml")
+    with pytest.raises(UserError, match="is a folder"):
+        check_cluster_file(tmp_path)
+    (tmp_path / "latin").write_bytes(b"a: \xe9")
+    with pytest.raises(SpecError, match="not UTF-8 at byte 3"):
+        check_cluster_file(tmp_path / "latin")
+
+
+VALUES = (None, 3, "x", [], [1], {"a": None}, [{"b": [None]}])
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*place, key)
+            yield from _places(inner, (*place, key))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_no_value_anywhere_makes_the_check_fall_over(file: Path) -> None:
+    places = list(_places(documents(file)[-1]))
+    assert len(places) > 20
+    for (*way, last), value in zip(places * 2, itertools.cycle(VALUES), strict=False):
+
+        def change(document: dict[str, Any], way: list[Any] = way, last: Any = last, value: Any = value) -> None:
+            holder: Any = document
+            for part in way:
+                holder = holder[part]
+            holder[last] = value
+
+        broken(file, change)
+
+
+def test_the_newer_autoscaler_is_warned_of() -> None:
+    assert any("RAY_UP_enable_autoscaler_v2=0" in line for line in check_cluster_file(LOCAL).warnings)
+    told = check_cluster_file(LOCAL, environment={"RAY_UP_enable_autoscaler_v2": "0"}).warnings
+    assert not any("RAY_UP_enable_autoscaler_v2=0" in line for line in told)
+
+
+@pytest.mark.parametrize("file", LAUNCHER, ids=lambda file: file.name)
+def test_limits_and_health_of_shipped_files(file: Path) -> None:
+    written = file.read_text(encoding="utf-8")
+    for part in ("health_check_period_ms=3000", "health_check_timeout_ms=5000", "health_check_failure_threshold=4"):
+        assert part in written
+    for part in ("raylet_start_wait_time_s=180", "agent_register_timeout_ms=170000"):
+        assert part in written
+    starts = [line for line in written.splitlines() if "ray start --" in line and not line.strip().startswith("#")]
+    assert len(starts) == 2
+    assert all("--object-store-memory=" in line for line in starts)

@@ -1,0 +1,78 @@
+"""Python and Ray of the cluster files are the project's, everywhere."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from spec.cluster_files import ROOT, SHIPPED
+
+from pmd_ray.spec import cluster_versions as versions
+
+FILES = (*SHIPPED, ROOT / "deploy" / "Dockerfile")
+
+
+def _project() -> dict[str, object]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert isinstance(project, dict)
+    return project
+
+
+def test_the_pinned_ray_is_the_installed_one() -> None:
+    assert importlib.metadata.version("ray") == versions.RAY
+
+
+def test_the_project_allows_what_is_pinned() -> None:
+    project = _project()
+    least, below = re.findall(r"(\d+)\.(\d+)", str(project["requires-python"]))
+    assert (tuple(map(int, least)), tuple(map(int, below))) == (versions.PYTHON_LEAST, versions.PYTHON_BELOW)
+    assert versions.PYTHON_LEAST <= tuple(map(int, versions.PYTHON.split("."))) < versions.PYTHON_BELOW
+    wanted = [text for text in project["dependencies"] if text.startswith("ray[")]  # type: ignore[attr-defined]
+    floor = wanted[0].partition(">=")[2]
+    assert _order(floor) <= _order(versions.RAY_LEAST) <= _order(versions.RAY)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_file_names_these_versions_and_no_others(file: Path) -> None:
+    written = file.read_text(encoding="utf-8")
+    told = re.findall(r"(?:ray==|ray:|RAY_VERSION=|rayVersion: \"|pmd-ray:|\]==)(\d+\.\d+\.\d+)", written)
+    assert told
+    assert set(told) == {versions.RAY}
+    pythons = set(re.findall(r"\bpy(\d{3})\b", written)) | {
+        one.replace(".", "") for one in re.findall(r"python(3\.\d+)", written)
+    }
+    assert pythons == {versions.PYTHON.replace(".", "")}
+
+
+@pytest.mark.parametrize(
+    ("image", "ray", "python"),
+    [
+        (versions.HEAD_IMAGE, versions.RAY, (3, 11)),
+        (versions.WORKER_IMAGE, versions.RAY, (3, 11)),
+        ("host:5000/team/pmd-ray:2.60.0-py312-cu128", "2.60.0", (3, 12)),
+        ("rayproject/ray:latest", None, None),
+        ("host:5000/ray", None, None),
+        ("rayproject/ray:2.60.0@sha256:1234", "2.60.0", None),
+        ("rayproject/ray@sha256:1234", None, None),
+    ],
+)
+def test_a_tag_is_read(image: str, ray: str | None, python: tuple[int, int] | None) -> None:
+    assert versions.ImageTag.of(image) == versions.ImageTag(ray, python)
+
+
+def test_what_is_wrong_and_what_is_open() -> None:
+    assert versions.wrong_image(versions.WORKER_IMAGE) is None
+    assert versions.doubtful_image(versions.WORKER_IMAGE) is None
+    wrong = versions.wrong_image("rayproject/ray:2.40.0-py310")
+    assert wrong is not None
+    assert "Ray 2.40.0" in wrong and "Python 3.10" in wrong
+    assert versions.wrong_image("rayproject/ray:latest") is None
+    assert "Ray and Python" in str(versions.doubtful_image("rayproject/ray:latest"))
+    assert "Python 3.12" in str(versions.doubtful_image(f"x/y:{versions.RAY}-py312"))
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
