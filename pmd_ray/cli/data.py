@@ -1,4 +1,4 @@
-"""`pmd data`: list, check, show, fetch and import knowledge graphs."""
+"""`pmd data`: list, check, show, fetch, import and push knowledge graphs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from pmd_ray.cli.group import VerbGroup
 from pmd_ray.cli.options import Home, Json, Source
-from pmd_ray.cli.output import complain, print_json, print_table, say, warn
+from pmd_ray.cli.output import Cell, complain, print_json, print_table, say, warn
 from pmd_ray.spec.errors import UserError
 
 WRONG_INPUT = 2
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add `pmd data` and its verbs."""
     data = typer.Typer(
         cls=VerbGroup,
-        help="List, check, show, fetch and import knowledge graphs.",
+        help="List, check, show, fetch, import and push knowledge graphs.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -28,14 +28,25 @@ def register(app: typer.Typer) -> None:
     data.command("show")(show)
     data.command("fetch")(fetch)
     data.command("import")(import_layout)
+    data.command("push")(push)
     app.add_typer(data, name="data")
 
 
-def list_datasets(home: Home = None, json: Json = False) -> None:
-    """List the datasets known by name: bundled, fetched, or to be fetched."""
+def list_datasets(
+    home: Home = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="PLACE", help="List the graphs that were pushed to a storage instead."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the datasets known by name: bundled, fetched, or to be fetched; or those of a storage."""
     from pmd_ray.kg.catalog import datasets
     from pmd_ray.kg.load import data_home
 
+    if storage is not None:
+        _list_stored(storage, json=json)
+        return
     folder = data_home(home)
     found: list[dict[str, Any]] = []
     for dataset in datasets():
@@ -53,6 +64,23 @@ def list_datasets(home: Home = None, json: Json = False) -> None:
         say(f"also in {folder}: {', '.join(others)}")
     if any(row["state"] == "to fetch" for row in found):
         say("\nget one with: pmd data fetch NAME")
+
+
+def _list_stored(storage: str, *, json: bool) -> None:
+    from dataclasses import asdict
+
+    from pmd_ray.store.store import Store
+
+    store = Store.open(storage, create=False)
+    graphs = store.datasets.all()
+    if json:
+        told = [{"source": graph.source, **asdict(graph)} for graph in graphs]
+        print_json({"storage": store.medium.shown, "graphs": told})
+        return
+    if graphs:
+        rows: list[list[Cell]] = [[graph.source, graph.size, graph.created[:16].replace("T", " ")] for graph in graphs]
+        print_table(["source", "bytes", "pushed (UTC)"], rows)
+    say(f"{_plural(len(graphs), 'graph')} in {store.medium.shown}; push one with: pmd data push GRAPH --storage PLACE")
 
 
 def check(source: Source, home: Home = None, json: Json = False) -> None:
@@ -149,6 +177,31 @@ def import_layout(
     say(f"{title} is in {out}: {told}", json=json)
     if json:
         print_json({"name": title, "folder": str(out)} | sizes | {"warnings": list(graph.warnings)})
+
+
+def push(
+    source: Source,
+    storage: Annotated[
+        str,
+        typer.Option(
+            "--storage", envvar="PMD_STORAGE", metavar="PLACE", help="A study's storage: a folder, or s3://BUCKET/PATH."
+        ),
+    ],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Publish a graph to a storage, by its fingerprint; prints what to give as `dataset.source` on any machine."""
+    from pmd_ray.run.graphs import fingerprinted, push_graph
+    from pmd_ray.store.store import Store
+
+    store = Store.open(storage)
+    graph, new = push_graph(source, store, home=home, thorough=True)
+    named = fingerprinted(graph)
+    if json:
+        print_json({"source": named, "fingerprint": graph.fingerprint, "storage": store.medium.shown, "new": new})
+        return
+    complain(f"{store.medium.shown} {'has it now' if new else 'had it already, whole'}", label="pushed")
+    say(named)
 
 
 def _one_line_name(name: str) -> str:

@@ -27,5 +27,6 @@ class DatasetConfig(Frozen):
     """A knowledge graph with texts."""
 
     source: str = Field(default="cldr", min_length=1)
-    """A bundled or fetched dataset's name (`pmd data list`), or a folder in the canonical layout."""
+    """A bundled or fetched dataset's name (`pmd data list`), a folder in the canonical layout, or NAME@FINGERPRINT of a
+    graph in the storage (`pmd data push`)."""
     text: TextConfig = TextConfig()

@@ -14,3 +14,7 @@ class Places:
     """Token tables by fingerprint; None keeps them in memory."""
     data_home: Path | None = None
     """Fetched datasets; None is the default place."""
+    graphs: Path | None = None
+    """Graphs by fingerprint, each in a folder whose name begins with it; None is the default place."""
+    storage: str | None = None
+    """Where graphs by fingerprint are looked for when a machine has none; None is nowhere."""

@@ -7,6 +7,7 @@ import socket
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 from pmd_ray.spec.attempt import Attempt, AttemptState, FailureKind, utc_now
@@ -154,6 +155,16 @@ class AttemptWriter:
         attempt = Attempt.model_validate(self.attempt.model_dump() | changes)
         self._attempts.write(attempt)
         self.attempt = attempt
+
+
+def last_heard(attempt: Attempt, *, now: datetime | None = None) -> str:
+    """When an attempt last wrote how far it is, else began: `last heard 12:34 UTC`, with the date unless that is today.
+
+    Of one on an object store it is all that can be said: nobody there knows whether its process lives.
+    """
+    at = datetime.fromisoformat(attempt.started) + timedelta(seconds=attempt.seconds)
+    today = (now or datetime.now(UTC)).date() == at.date()
+    return f"last heard {at:%H:%M} UTC" if today else f"last heard {at:%Y-%m-%d %H:%M} UTC"
 
 
 def _lives(attempt: Attempt) -> bool:

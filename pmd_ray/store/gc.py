@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pmd_ray.store.layout import ARTIFACTS, ASIDE, INCOMING, KEY, WORK
+from pmd_ray.store.layout import ARTIFACTS, ASIDE, DATASETS, INCOMING, KEY, WORK
 from pmd_ray.store.leases import Busy
 from pmd_ray.store.medium import Entry
 from pmd_ray.store.store import Store
 
 GRACE = 24 * 3600.0
-"""Seconds that an upload or a checkpoint in a bucket is left alone: nobody can tell who is at work on it."""
+"""Seconds that an upload or a checkpoint in a bucket is left alone: nobody can tell who is at work on it. A graph that
+was published before the study that reads it is left alone for as long."""
 
 
 class RubbishKind(StrEnum):
@@ -25,6 +26,7 @@ class RubbishKind(StrEnum):
 
     ARTIFACT = "artifact"
     WORK = "work"
+    GRAPH = "graph"
     ASIDE = "aside"
     UPLOAD = "upload"
 
@@ -50,7 +52,13 @@ def find_rubbish(store: Store) -> list[Rubbish]:
         StorageError: the storage refuses.
     """
     wanted = store.references()
-    found = [*_artifacts(store, wanted), *_work(store, wanted), *_asides(store), *_uploads(store)]
+    found = [
+        *_artifacts(store, wanted),
+        *_graphs(store, wanted),
+        *_work(store, wanted),
+        *_asides(store),
+        *_uploads(store),
+    ]
     leased = {key for key in {item.key for item in found} if store.lease_held(key)}
     return [item for item in found if item.key not in leased]
 
@@ -68,6 +76,10 @@ def remove_rubbish(store: Store, found: Iterable[Rubbish]) -> list[Rubbish]:
                     if item.key in store.references():  # of a study that began meanwhile
                         continue
                     store.artifacts.remove(item.key)
+                case RubbishKind.GRAPH:
+                    if item.key in store.references():
+                        continue
+                    store.datasets.remove(item.key)
                 case RubbishKind.WORK:
                     store.clear_work(item.key)
                 case RubbishKind.ASIDE:
@@ -85,6 +97,16 @@ def _artifacts(store: Store, wanted: dict[str, list[str]]) -> Iterator[Rubbish]:
         path = f"{ARTIFACTS}/{key}"
         size = _total(store.medium.tree(path))
         yield Rubbish(kind=RubbishKind.ARTIFACT, path=path, key=key, size=size, why="no study refers to it")
+
+
+def _graphs(store: Store, wanted: dict[str, list[str]]) -> Iterator[Rubbish]:
+    """A study's record names its graph by the whole fingerprint."""
+    for key in sorted(set(store.datasets.keys()) - set(wanted)):
+        path = f"{DATASETS}/{key}"
+        files = store.medium.tree(path)
+        if max((file.modified for file in files), default=0.0) <= time.time() - GRACE:
+            why = "no study refers to it, and it is older than a day"
+            yield Rubbish(kind=RubbishKind.GRAPH, path=path, key=key, size=_total(files), why=why)
 
 
 def _work(store: Store, wanted: dict[str, list[str]]) -> Iterator[Rubbish]:
@@ -121,15 +143,15 @@ def _uploads(store: Store) -> Iterator[Rubbish]:
             yield Rubbish(kind=RubbishKind.UPLOAD, path=path, key=key, size=size, why=why)
     if store.local is not None:
         return
-    for entry in store.medium.entries(ARTIFACTS):
-        if not KEY.fullmatch(entry.name):
-            continue
-        manifest = store.manifest(entry.name)
-        for upload in store.medium.entries(f"{ARTIFACTS}/{entry.name}"):
-            path = f"{ARTIFACTS}/{entry.name}/{upload.name}"
-            files = store.medium.tree(path) if upload.folder else []
-            if files and not _young(store, files) and (manifest is None or manifest.folder not in ("", upload.name)):
-                yield Rubbish(kind=RubbishKind.UPLOAD, path=path, key=entry.name, size=_total(files), why=why)
+    for part, found in ((ARTIFACTS, store.manifest), (DATASETS, store.datasets.manifest)):
+        for key in [entry.name for entry in store.medium.entries(part) if KEY.fullmatch(entry.name)]:
+            manifest = found(key)
+            for upload in store.medium.entries(f"{part}/{key}"):
+                path = f"{part}/{key}/{upload.name}"
+                files = store.medium.tree(path) if upload.folder else []
+                of_another = manifest is None or manifest.folder not in ("", upload.name)
+                if files and of_another and not _young(store, files):
+                    yield Rubbish(kind=RubbishKind.UPLOAD, path=path, key=key, size=_total(files), why=why)
 
 
 def _young(store: Store, files: list[Entry]) -> bool:

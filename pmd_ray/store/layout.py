@@ -18,6 +18,8 @@ FORMAT = 1
 MARKER = "pmd-store.json"
 MANIFEST = "manifest.json"
 ARTIFACTS = "artifacts"
+DATASETS = "datasets"
+"""Graphs by fingerprint."""
 ATTEMPTS = "attempts"
 STUDIES = "studies"
 LEASES = "leases"

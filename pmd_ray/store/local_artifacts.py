@@ -25,21 +25,22 @@ TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class LocalArtifacts:
-    """`Artifacts` on a path."""
+    """`Artifacts` on a path, in one part of the store."""
 
-    def __init__(self, medium: LocalFolder) -> None:
+    def __init__(self, medium: LocalFolder, *, part: str = ARTIFACTS) -> None:
         self._medium = medium
+        self._part = part
         self._root = medium.root
         self._whole: dict[str, Manifest] = {}
         """Manifests whose files were hashed in this process."""
 
     def folder(self, key: str) -> Path:
         """Where an artifact lies, or would lie."""
-        return self._root / ARTIFACTS / key
+        return self._root / self._part / key
 
     def has(self, key: str) -> bool:
         """A manifest is written before the rename; one cut short (a disk that lied) is none."""
-        path = f"{ARTIFACTS}/{key}/{MANIFEST}"
+        path = f"{self._part}/{key}/{MANIFEST}"
         data = self._medium.read(path)
         try:
             return data is not None and read_object(data, path).get("key") == key
@@ -103,7 +104,7 @@ class LocalArtifacts:
     def open_file(self, key: str, name: str) -> bytes:
         manifest = self._manifest_or_broken(key)
         entry = next((entry for entry in manifest.files if entry.path == name), None)
-        data = self._medium.read(f"{ARTIFACTS}/{key}/{name}") if entry else None
+        data = self._medium.read(f"{self._part}/{key}/{name}") if entry else None
         problem = f"{name}: missing" if entry is None or data is None else data_problem(entry, data)
         if problem or data is None:
             raise ArtifactBroken(key, str(self.folder(key)), [problem or NO_MANIFEST])
@@ -148,10 +149,10 @@ class LocalArtifacts:
 
     def keys(self) -> list[str]:
         """Every key with a folder, broken ones too: a folder is only ever renamed in."""
-        return [e.name for e in self._medium.entries(ARTIFACTS) if e.folder and KEY.fullmatch(e.name)]
+        return [e.name for e in self._medium.entries(self._part) if e.folder and KEY.fullmatch(e.name)]
 
     def _manifest(self, key: str) -> Manifest | None:
-        path = f"{ARTIFACTS}/{key}/{MANIFEST}"
+        path = f"{self._part}/{key}/{MANIFEST}"
         data = self._medium.read(path)
         return None if data is None else read_manifest(data, key, self._medium.where(path))
 

@@ -26,16 +26,17 @@ from pmd_ray.store.medium import AT_ONCE
 
 
 class RemoteArtifacts:
-    """`Artifacts` in a bucket, with copies of what was fetched in a folder of this machine."""
+    """`Artifacts` in one part of a bucket, with copies of what was fetched in a folder of this machine."""
 
-    def __init__(self, medium: Bucket, cache: Path) -> None:
+    def __init__(self, medium: Bucket, cache: Path, *, part: str = ARTIFACTS) -> None:
         self._medium = medium
         self._cache = cache
+        self._part = part
         self._whole: set[Path] = set()
         """Copies whose files were hashed in this process."""
 
     def has(self, key: str) -> bool:
-        return self._medium.has(_manifest_path(key))
+        return self._medium.has(self._manifest_path(key))
 
     def stored(self, keys: Iterable[str]) -> set[str]:
         return self._with_manifest(set(keys) & set(self._folders()))
@@ -93,7 +94,7 @@ class RemoteArtifacts:
     def open_file(self, key: str, name: str) -> bytes:
         manifest = self._manifest_or_broken(key)
         entry = next((entry for entry in manifest.files if entry.path == name), None)
-        data = self._medium.read(_file_path(manifest, name)) if entry else None
+        data = self._medium.read(self._file_path(manifest, name)) if entry else None
         problem = f"{name}: missing" if entry is None or data is None else data_problem(entry, data)
         if problem or data is None:
             raise ArtifactBroken(key, self._where(key), [problem or NO_MANIFEST])
@@ -105,7 +106,7 @@ class RemoteArtifacts:
         except ArtifactBroken as error:
             return error.problems
         there = {
-            found.name: found.size for found in self._medium.tree(f"{ARTIFACTS}/{key}/{manifest.folder}".rstrip("/"))
+            found.name: found.size for found in self._medium.tree(f"{self._part}/{key}/{manifest.folder}".rstrip("/"))
         }
         with ThreadPoolExecutor(AT_ONCE) as pool:
             found = pool.map(lambda entry: self._problem(manifest, entry, there.get(entry.path)), manifest.files)
@@ -122,12 +123,12 @@ class RemoteArtifacts:
         manifest = self.manifest(key)
         to = f"{ASIDE}/{key}.{last + 1}"
         # The manifest first: from then on the artifact is not there.
-        if not self._medium.copy(_manifest_path(key), f"{to}/{MANIFEST}"):
+        if not self._medium.copy(self._manifest_path(key), f"{to}/{MANIFEST}"):
             return self._medium.where(f"{ASIDE}/{key}.{last}") if last else ""
-        self._medium.remove(_manifest_path(key))
+        self._medium.remove(self._manifest_path(key))
         if manifest:  # else nothing says which files are its own, and other uploads may be under way
             for entry in manifest.files:
-                path = _file_path(manifest, entry.path)
+                path = self._file_path(manifest, entry.path)
                 self._medium.copy(path, f"{to}/{entry.path}")
                 self._medium.remove(path)
         note = {"key": key, "reason": reason, "time": utc_now(), "host": socket.gethostname()}
@@ -135,15 +136,15 @@ class RemoteArtifacts:
         return self._medium.where(to)
 
     def remove(self, key: str) -> None:
-        self._medium.remove(_manifest_path(key))
-        self._medium.remove(f"{ARTIFACTS}/{key}")
+        self._medium.remove(self._manifest_path(key))
+        self._medium.remove(f"{self._part}/{key}")
 
     def keys(self) -> list[str]:
         """Every key with a manifest; a folder without one is an upload under way, or what is left of one."""
         return sorted(self._with_manifest(self._folders()))
 
     def _folders(self) -> list[str]:
-        return [e.name for e in self._medium.entries(ARTIFACTS) if e.folder and KEY.fullmatch(e.name)]
+        return [e.name for e in self._medium.entries(self._part) if e.folder and KEY.fullmatch(e.name)]
 
     def _with_manifest(self, keys: Iterable[str]) -> set[str]:
         asked = list(keys)
@@ -151,8 +152,8 @@ class RemoteArtifacts:
             return {key for key, there in zip(asked, pool.map(self.has, asked), strict=True) if there}
 
     def _manifest(self, key: str) -> Manifest | None:
-        data = self._medium.read(_manifest_path(key))
-        return None if data is None else read_manifest(data, key, self._medium.where(_manifest_path(key)))
+        data = self._medium.read(self._manifest_path(key))
+        return None if data is None else read_manifest(data, key, self._medium.where(self._manifest_path(key)))
 
     def _manifest_or_broken(self, key: str) -> Manifest:
         try:
@@ -166,7 +167,7 @@ class RemoteArtifacts:
     def _uploaded(self, folder: Path, key: str, upload: str) -> tuple[FileEntry, ...]:
         """Upload a folder's files; what was uploaded goes again if that fails."""
         entries: list[FileEntry] = []
-        place = f"{ARTIFACTS}/{key}/{upload}"
+        place = f"{self._part}/{key}/{upload}"
         try:
             for name, path in plain_files(folder):
                 size, sha256 = self._medium.upload(path, f"{place}/{name}")
@@ -185,9 +186,9 @@ class RemoteArtifacts:
         """Write the manifest unless one is there: then that counts, and what was uploaded for this one goes."""
         there = self.manifest(made.key)
         if there is None:
-            self._medium.write(_manifest_path(made.key), manifest_bytes(made))
+            self._medium.write(self._manifest_path(made.key), manifest_bytes(made))
             return made
-        self._medium.remove(f"{ARTIFACTS}/{made.key}/{made.folder}")
+        self._medium.remove(f"{self._part}/{made.key}/{made.folder}")
         return there
 
     def _keep_copy(self, folder: Path, manifest: Manifest) -> None:
@@ -201,7 +202,7 @@ class RemoteArtifacts:
     def _download(self, manifest: Manifest, place: Path) -> None:
         aside = place.with_name(f".{place.name}.{token_hex(4)}.aside")
         try:
-            sums = [self._medium.download(_file_path(manifest, e.path), aside / e.path) for e in manifest.files]
+            sums = [self._medium.download(self._file_path(manifest, e.path), aside / e.path) for e in manifest.files]
             problems = [_sum_problem(entry, found) for entry, found in zip(manifest.files, sums, strict=True)]
             if any(problems):
                 raise ArtifactBroken(manifest.key, self._where(manifest.key), list(filter(None, problems)))
@@ -220,22 +221,20 @@ class RemoteArtifacts:
             return missing(entry)
         if size != entry.size:
             return wrong_size(entry, size)
-        return _sum_problem(entry, self._medium.sum(_file_path(manifest, entry.path)))
+        return _sum_problem(entry, self._medium.sum(self._file_path(manifest, entry.path)))
 
     def _copy_of(self, manifest: Manifest) -> Path:
         """Where a copy lies on this machine: another manifest of the key has another place."""
         return self._cache / f"{manifest.key}-{hashlib.sha256(manifest_bytes(manifest)).hexdigest()[:12]}"
 
     def _where(self, key: str) -> str:
-        return self._medium.where(f"{ARTIFACTS}/{key}")
+        return self._medium.where(f"{self._part}/{key}")
 
+    def _manifest_path(self, key: str) -> str:
+        return f"{self._part}/{key}/{MANIFEST}"
 
-def _manifest_path(key: str) -> str:
-    return f"{ARTIFACTS}/{key}/{MANIFEST}"
-
-
-def _file_path(manifest: Manifest, name: str) -> str:
-    return "/".join(part for part in (ARTIFACTS, manifest.key, manifest.folder, name) if part)
+    def _file_path(self, manifest: Manifest, name: str) -> str:
+        return "/".join(part for part in (self._part, manifest.key, manifest.folder, name) if part)
 
 
 def _sum_problem(entry: FileEntry, found: Sum) -> str | None:

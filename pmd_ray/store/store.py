@@ -12,6 +12,7 @@ from typing import Any
 from pmd_ray.spec.attempt import Attempt, Manifest, Provenance
 from pmd_ray.store.artifacts import ArtifactBroken, Artifacts
 from pmd_ray.store.attempts import Attempts, AttemptWriter
+from pmd_ray.store.datasets import Datasets
 from pmd_ray.store.layout import LEASES, Warn, checked
 from pmd_ray.store.leases import Busy, FileLeases, LeaseKeeper, kept_lease
 from pmd_ray.store.local_artifacts import LocalArtifacts
@@ -44,9 +45,13 @@ class Store:
     """Told of what is wrong but stops nothing; by default a log line."""
     medium: Medium
     artifacts: Artifacts
+    datasets: Datasets
 
-    def __init__(self, location: str, medium: Medium, *, artifacts: Artifacts, work: Work, local: Path | None) -> None:
-        self.location, self.medium, self.artifacts, self.local = location, medium, artifacts, local
+    def __init__(
+        self, location: str, medium: Medium, *, artifacts: Artifacts, datasets: Datasets, work: Work, local: Path | None
+    ) -> None:
+        self.location, self.medium, self.local = location, medium, local
+        self.artifacts, self.datasets = artifacts, datasets
         self.lease_keeper = None
         self.warn = logging.getLogger("pmd_ray.store").warning
         self._work = work
@@ -63,7 +68,7 @@ class Store:
         Args:
             location: A folder, or an address that `pyarrow.fs` knows (`s3://bucket/folder`, `gs://`, `file://`).
             create: Make it where there is none, and see that it can be written to; without, it is opened to be read.
-            cache: Where artifacts of a remote store are copied to (default `~/.cache/pmd_ray/artifacts`).
+            cache: Where artifacts and graphs of a remote store are copied to (default: in `~/.cache/pmd_ray`).
             filesystem: A `pyarrow.fs.FileSystem` in which `location` is a path.
 
         Raises:
@@ -73,14 +78,15 @@ class Store:
         medium = open_medium(location, create=create, filesystem=filesystem)
         if isinstance(medium, LocalFolder):
             root = medium.root
-            artifacts = LocalArtifacts(medium)
-            return cls(str(root), medium, artifacts=artifacts, work=LocalWork(root), local=root)
+            artifacts, datasets = LocalArtifacts(medium), Datasets.in_folder(medium)
+            return cls(str(root), medium, artifacts=artifacts, datasets=datasets, work=LocalWork(root), local=root)
         place = (cache or CACHE).expanduser().absolute()
         work = place / "work" / hashlib.sha256(medium.shown.encode()).hexdigest()[:12]
         store = cls(
             str(location),
             medium,
             artifacts=RemoteArtifacts(medium, place),
+            datasets=Datasets.in_bucket(medium, cache),
             work=RemoteWork(medium, work, lambda text: store.warn(text)),
             local=None,
         )
@@ -223,6 +229,14 @@ class Store:
     def studies(self) -> dict[str, str]:
         """Every study's record by name; unreadable ones are left out with a warning."""
         return self._studies.all()
+
+    def study(self, name: str) -> str | None:
+        """One study's record; None where there is none, or, with a warning, none that can be read.
+
+        Raises:
+            UserError: the name cannot be that of a file.
+        """
+        return self._studies.one(name)
 
     def references(self) -> dict[str, list[str]]:
         """The stage keys that studies refer to, each with those studies' names.

@@ -34,13 +34,16 @@ class Studies:
         """Every study's record that can be read, by name."""
         found: dict[str, str] = {}
         for name, data, path in self._records():
-            try:
-                read_object(data, self._medium.where(path))
-            except Unreadable as error:
-                self._warn(f"{error}; that study is left out")
-            else:
-                found[name] = data.decode()
+            text = self._text(data, path)
+            if text is not None:
+                found[name] = text
         return found
+
+    def one(self, name: str) -> str | None:
+        """A study's record; None where there is none that can be read."""
+        path = f"{STUDIES}/{quoted(name)}.json"
+        data = self._medium.read(path)
+        return None if data is None else self._text(data, path)
 
     def references(self) -> dict[str, list[str]]:
         """The stage keys that studies refer to, each with the names of those studies.
@@ -54,6 +57,14 @@ class Studies:
             for key in {reference.decode() for reference in REFERENCE.findall(data)}:
                 found.setdefault(key, []).append(name)
         return found
+
+    def _text(self, data: bytes, path: str) -> str | None:
+        try:
+            read_object(data, self._medium.where(path))
+        except Unreadable as error:
+            self._warn(f"{error}; that study is left out")
+            return None
+        return data.decode()
 
     def _records(self) -> list[tuple[str, bytes, str]]:
         paths = [

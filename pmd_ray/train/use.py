@@ -73,7 +73,8 @@ def load_model(place: str | Path, *, device: str | None = None) -> TrainedModel:
 
 def graph_of(model: TrainedModel, data: str | Path | None, places: Places) -> Graph:
     """The graph asked for, or the one that the model was trained on."""
-    return load_graph(data if data is not None else model.card.dataset_source, home=places.data_home)
+    source = data if data is not None else model.card.dataset_source
+    return load_graph(source, home=places.data_home, graphs=places.graphs)
 
 
 def evaluate(

@@ -46,7 +46,7 @@ def open_workshop(chain: ChainConfig, places: Places) -> Workshop:
         DataError, EncoderError, UserError: what is wrong with them.
         SpecError: a grade asks for more layers than the encoder has.
     """
-    graph = load_graph(chain.dataset.source, home=places.data_home)
+    graph = load_graph(chain.dataset.source, home=places.data_home, graphs=places.graphs)
     source = load_source(chain.encoder, graph.texts(), seed=chain.seed)
     check_depths(chain, source.layers)
     return Workshop(graph, source, open_texts(graph, source.wordpieces, chain.dataset.text, places.cache))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from storages import Storage, key
@@ -144,3 +145,14 @@ def test_a_record_holds_words(local: Storage) -> None:
     assert told["started"][10] == "T"
     assert told["started"].endswith("Z")
     assert told["started"] <= told["ended"]
+
+
+def test_when_an_attempt_was_heard_of_last(storage: Storage) -> None:
+    """Of one on an object store nobody knows whether it lives: what it wrote last tells most."""
+    writer = storage.open().begin(KEY, study=None)
+    begun = datetime.fromisoformat(writer.attempt.started)
+    assert attempts.last_heard(writer.attempt, now=begun) == f"last heard {begun:%H:%M} UTC"
+    silent = writer.attempt.model_copy(update={"started": "2026-11-22T23:50:00.000000Z", "seconds": 1200.0})
+    the_22nd, the_23rd = (datetime(2026, 11, day, 12, tzinfo=UTC) for day in (22, 23))
+    assert attempts.last_heard(silent, now=the_23rd) == "last heard 00:10 UTC"
+    assert attempts.last_heard(silent, now=the_22nd) == "last heard 2026-11-23 00:10 UTC"

@@ -124,6 +124,7 @@ def test_a_study_that_cannot_be_read_stops_gc(storage: Storage, garbage: bytes) 
         find_rubbish(store)
     assert set(store.studies()) == {"study"}
     assert "studies/broken.json" in storage.warnings[0]
+    assert store.study("broken") is None and "studies/broken.json" in storage.warnings[-1] and storage.warnings[1:]
 
 
 def test_what_does_not_exist_any_more_is_no_error(local: Storage) -> None:
@@ -142,6 +143,7 @@ def test_records_are_kept_by_name_as_they_were_given(storage: Storage) -> None:
         store.register(name, record)
         store.register(name, record)
     assert storage.open(create=False).studies() == records
+    assert {name: store.study(name) for name in records} == records and store.study("another") is None
     assert all(name.count("/") == 1 for name in storage.names() if name.startswith("studies"))
 
 

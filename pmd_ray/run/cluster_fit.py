@@ -1,0 +1,122 @@
+"""Whether a cluster fits what is to be submitted: its versions, its GPUs, room for one stage."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from pmd_ray.run.job_server import JobServer, Node
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.errors import UserError
+
+NOTHING_COMES_S = 15.0
+"""A cluster that grows on demand adds nothing before it is asked: the job is what asks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What one stage asks a cluster for."""
+
+    workers: int = 1
+    """At the least."""
+    cpus: float = 1.0
+    """Of each worker."""
+    gpus: float = 0.0
+    """Likewise."""
+
+    @classmethod
+    def of(cls, plan: WorkerPlan, *, cpus: float, gpus: float) -> Wanted:
+        """Of a stage that one task trains, or a group of workers."""
+        if plan.local:
+            return cls(cpus=cpus, gpus=gpus)
+        return cls(workers=plan.least, cpus=plan.cpus or 1.0, gpus=1.0 if plan.gpu else 0.0)
+
+    @property
+    def text(self) -> str:
+        """Such as `2 workers of 1 CPU and 1 GPU`."""
+        each = f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        return each if self.workers == 1 else f"{self.workers} workers of {each}"
+
+    def fits(self, nodes: Sequence[Node]) -> bool:
+        """Whether the nodes, all of them idle, can hold one stage."""
+        return sum(self._held(node) for node in nodes) >= self.workers
+
+    def _held(self, node: Node) -> int:
+        room = [node.resources.get("CPU", 0.0) // self.cpus] if self.cpus else []
+        room += [node.resources.get("GPU", 0.0) / self.gpus] if self.gpus else []
+        return int(min(room, default=0))
+
+
+def check_versions(server: JobServer) -> None:
+    """Refuse a cluster of another Ray or Python: a stage is what its versions make of it, and Ray copes with one only.
+
+    Raises:
+        UserError: naming both.
+    """
+    there, here = server.versions(), {"ray": version("ray"), "python": platform.python_version()}
+    wrong = [
+        f"{shown} {there[name]} (here: {here[name]})"
+        for name, shown, parts in (("ray", "Ray", 3), ("python", "Python", 2))
+        if name in there and there[name].split(".")[:parts] != here[name].split(".")[:parts]
+    ]
+    if wrong:
+        raise UserError(
+            f"the cluster at {server.address} has {' and '.join(wrong)}; install the same here, or change the "
+            "cluster's image"
+        )
+
+
+def await_workers(
+    server: JobServer,
+    wanted: Wanted,
+    *,
+    seconds: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Wait until one stage fits; whether it does. A cluster that grows on demand may still be without.
+
+    Args:
+        seconds: To wait at most.
+
+    Raises:
+        UserError: it never will: no GPU and no autoscaler, or the workers did not come.
+    """
+    begun, told = clock(), ""
+    while True:
+        nodes = server.nodes()
+        if wanted.fits(nodes):
+            return True
+        grows = server.grows()  # a cluster that was just started does not know yet
+        missing = f"a stage wants {wanted.text}, there are {_held(nodes)}"
+        waited = clock() - begun
+        if not grows and wanted.gpus and not any(node.resources.get("GPU") for node in nodes):
+            raise UserError(
+                f"no GPU in the cluster at {server.address}, and no autoscaler that could add one: {missing}; "
+                "use --device cpu, or another cluster"
+            )
+        if grows and waited >= min(seconds, NOTHING_COMES_S) and not any(not node.head for node in nodes):
+            say(f"{missing}; the cluster grows on demand, the job will ask for them")
+            return False
+        if waited >= seconds:
+            if grows:
+                say(f"{missing}; going on: the cluster may grow on demand")
+                return False
+            raise UserError(
+                f"the workers did not come within {seconds:g} s: {missing}; ask for less, start more nodes, or wait "
+                "longer (--wait-workers SECONDS)"
+            )
+        if missing != told:
+            say(f"waiting for workers: {missing}")
+            told = missing
+        sleep(min(2.0, max(0.0, seconds - waited)))
+
+
+def _held(nodes: Sequence[Node]) -> str:
+    count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    sums = {name: sum(node.resources.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+    return f"{count} with {sums['CPU']:g} CPU and {sums['GPU']:g} GPU"

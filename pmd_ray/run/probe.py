@@ -1,0 +1,97 @@
+"""Whether every node of a cluster sees the storage: asked before anything is trained, where it is a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+
+from pmd_ray.spec.errors import UserError
+from pmd_ray.store.store import Store
+
+ANSWER_S = 60.0
+"""Given to a node to look: it may have to start a process."""
+LATE_S = 5.0
+
+
+def probe_storage(store: Store) -> None:
+    """Let each node that is alive read what we write to the store, and write beside it.
+
+    Nothing is done for an object store, and where no cluster is named by RAY_ADDRESS: there is one machine then.
+
+    Raises:
+        UserError: naming the nodes that do not see it.
+        StorageError: this process cannot write there.
+    """
+    if store.local is None or not os.environ.get("RAY_ADDRESS"):
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    with _question(store) as (name, answer):
+        task = ray.remote(num_cpus=0, max_retries=0)(looked)
+        asked = {}
+        for node, host in nodes.items():
+            there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+            asked[task.options(scheduling_strategy=there).remote(str(store.local), name, answer)] = host
+        ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+        wrong = [f"{asked[one]} ({problem})" for one in ready if (problem := _outcome(one))]
+        wrong += [f"{asked[one]} (no answer within {ANSWER_S:.0f} s)" for one in silent]
+        for one in silent:
+            ray.cancel(one, force=True)
+    if wrong:
+        raise UserError(
+            f"{store.local} is not one place for all nodes: {', '.join(sorted(wrong))}; mount it there, or give a "
+            "--storage that all see, such as s3://BUCKET/PATH"
+        )
+
+
+def looked(root: str, name: str, answer: str) -> str:
+    """On a node: what is wrong with the storage there; empty where nothing is."""
+    place = Path(root) / name
+    try:
+        _await_file(place)
+        if place.read_text(encoding="utf-8") != answer:
+            return "another folder lies there"
+        mine = place.with_name(f"{name}-{socket.gethostname()}-{os.getpid()}")
+        mine.write_text(answer, encoding="utf-8")
+        mine.unlink()
+    except FileNotFoundError:
+        return "not there"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _await_file(place: Path) -> None:
+    """A network mount may show a new file late."""
+    until = time.monotonic() + LATE_S
+    while place.parent.is_dir() and not place.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def _question(store: Store) -> Iterator[tuple[str, str]]:
+    name, answer = f".probe-{token_hex(4)}", token_hex(8)
+    store.medium.write(name, answer.encode())
+    try:
+        yield name, answer
+    finally:
+        store.medium.remove(name)
+
+
+def _outcome(reference: object) -> str:
+    """What a node said; a node that went meanwhile is no problem of the storage."""
+    import ray
+
+    try:
+        return str(ray.get(reference))
+    except ray.exceptions.RayTaskError as error:
+        return type(error.cause).__name__
+    except ray.exceptions.RayError:
+        return ""

@@ -1,0 +1,67 @@
+"""Before anything is trained: nodes that do not see the storage are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pmd_ray.run import probe
+from pmd_ray.run.probe import looked, probe_storage
+from pmd_ray.run.stage_call import _open_store
+from pmd_ray.spec.errors import UserError
+from pmd_ray.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(probe, "LATE_S", 0.0)
+    return Store.open(tmp_path / "store")
+
+
+def test_a_node_says_what_it_sees(store: Store, tmp_path: Path) -> None:
+    root = store.local
+    assert root is not None
+    (root / ".probe-1").write_text("answer", encoding="utf-8")
+    before = sorted(root.iterdir())
+    assert looked(str(root), ".probe-1", "answer") == ""
+    assert sorted(root.iterdir()) == before
+    assert looked(str(root), ".probe-1", "other") == "another folder lies there"
+    assert looked(str(root), ".probe-2", "answer") == "not there"
+    assert looked(str(tmp_path / "nowhere"), ".probe-1", "answer") == "not there"
+    assert looked(str(root / ".probe-1"), "x", "answer") == "Not a directory"
+
+
+def test_one_machine_is_not_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(probe, "_question", pytest.fail)
+    probe_storage(store)
+
+
+def test_a_worker_makes_no_store_where_it_sees_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no store"):
+        _open_store(str(tmp_path / "not mounted"))
+    assert not (tmp_path / "not mounted").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("problem", ["", "not there"])
+def test_the_nodes_that_do_not_see_it_are_named(
+    ray_running: None, store: Store, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "this one")
+    assert store.local is not None
+    before = sorted(store.local.iterdir())
+    if not problem:
+        probe_storage(store)
+    else:
+        monkeypatch.setattr(probe, "looked", _saying(problem))
+        with pytest.raises(UserError, match=r"is not one place for all nodes: \S+ \(not there\); mount it there, or"):
+            probe_storage(store)
+    assert sorted(store.local.iterdir()) == before
+
+
+def _saying(text: str) -> Callable[[str, str, str], str]:
+    """A node on which the look ends so."""
+    return lambda root, name, answer: text
