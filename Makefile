@@ -1,10 +1,12 @@
 # The commands of this repository. Each makes .venv when there is none, or when its requirements have changed.
 #
-#   make demo        distil the bundled graph, minutes on two cores
+#   make demo        the ablation `quickstart` on the bundled graph, about ten minutes on two quiet cores
 #   make test        exactly what CI runs: lint, types, layers, unit tests, whole commands, tests with a local Ray
 #   make unit        the unit tests alone; make whole: whole commands and trainings; make ray
 #   make test-slow   the tests that take minutes
 #   make test-gpu    the tests that need a CUDA device
+#   make test-cluster  hosts of its own (root, iproute2, openssh-server, rsync), and AWS as moto plays it
+#   make wheel       dist/: this commit as cluster files install it
 #   make bench       every benchmarks/bench_*.py
 #   make lint        ruff and mypy alone
 #   make clean       remove caches and build folders (.venv and runs/ stay)
@@ -17,16 +19,16 @@ INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
 # Tests shared out over the cores, each file to one process.
 SHARED := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-QUICK := not slow and not ray and not gpu
+QUICK := not slow and not ray and not gpu and not cluster
 
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: demo test test-slow test-gpu bench lint layers unit whole ray clean
+.PHONY: demo test test-slow test-gpu test-cluster wheel bench lint layers unit whole ray clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := test
 
 demo: $(INSTALLED)
-	@$(BIN)/pmd distill demo --out runs/demo
+	@$(BIN)/pmd ablate quickstart --out runs/quickstart
 
 test: lint layers unit whole ray
 	@echo "all well"
@@ -37,9 +39,9 @@ lint: $(INSTALLED)
 	@echo "== mypy"; $(BIN)/mypy --no-error-summary
 
 # No test may reach the network, and none may start threads before a fork.
-layers unit whole ray test-slow test-gpu: export HF_HUB_OFFLINE = 1
-layers unit whole ray test-slow test-gpu: export TOKENIZERS_PARALLELISM = false
-layers unit whole ray test-slow test-gpu: export RAY_USAGE_STATS_ENABLED = 0
+layers unit whole ray test-slow test-gpu test-cluster: export HF_HUB_OFFLINE = 1
+layers unit whole ray test-slow test-gpu test-cluster: export TOKENIZERS_PARALLELISM = false
+layers unit whole ray test-slow test-gpu test-cluster: export RAY_USAGE_STATS_ENABLED = 0
 # Small tensors lose more by sharing them out than they gain; whole tests gain.
 unit whole: export OMP_NUM_THREADS = 1
 # Compile once, not in every process that a test starts.
@@ -55,13 +57,22 @@ whole: $(INSTALLED)
 	@echo "== whole commands and trainings"; $(PYTEST) -m '$(QUICK) and whole' $(SHARED)
 
 ray: $(INSTALLED)
-	@echo "== tests with a local Ray"; $(PYTEST) -m 'ray and not slow and not gpu'
+	@echo "== tests with a local Ray"; $(PYTEST) -m 'ray and not slow and not gpu and not cluster'
 
 test-slow: $(INSTALLED)
-	@echo "== slow tests"; $(PYTEST) -m 'slow and not gpu'
+	@echo "== slow tests"; $(PYTEST) -m 'slow and not gpu and not cluster'
 
 test-gpu: $(INSTALLED)
 	@echo "== tests on a GPU"; $(PYTEST) -m gpu
+
+test-cluster: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
+	@echo "== tests on hosts of its own"; $(PYTEST) -rs -m cluster
+
+wheel: $(INSTALLED)
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet . --no-deps --wheel-dir dist
+	@cp constraints.txt dist/
 
 bench: $(INSTALLED)
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

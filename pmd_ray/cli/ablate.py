@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pmd_ray.cli.distill import Overrides
-from pmd_ray.cli.options import Formats, Home, Json, formats_of
+from pmd_ray.cli.options import EitherFormats, Formats, Home, Json, formats_of
 from pmd_ray.cli.output import print_json, say, warn
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -97,7 +97,7 @@ def resume(
         str | None, typer.Option(metavar="N|MIN:MAX", help="Workers of each stage (default: as before).")
     ] = None,
     home: Home = None,
-    formats: Formats = None,
+    formats: EitherFormats = None,
     json: Json = False,
 ) -> None:
     """Go on with a study where it stopped; refuses, with the difference, when its file means something else now."""
@@ -179,7 +179,7 @@ def options_for(
     remote = "://" in storage and not storage.startswith("file://")
     cache = Path.home() / ".cache" / "pmd_ray" / "tokens" if remote else Path(storage.removeprefix("file://")) / "cache"
     return StudyOptions(
-        places=Places(cache=cache.absolute(), data_home=home),
+        places=Places(cache=cache.absolute(), data_home=home, storage=storage),
         device=kind,
         cpus=cpus,
         gpus=(gpus or 1.0) if kind == "cuda" else 0.0,
@@ -207,8 +207,12 @@ def _run(
     with stoppable(f"interrupted; what is finished is kept, pmd resume {out} goes on"):
         from pmd_ray.cli.plan import plan_of, say_plan
         from pmd_ray.cli.study_progress import study_told
+        from pmd_ray.report.study_report import FORMATS
+        from pmd_ray.report.writer import checked_formats
         from pmd_ray.run.study import prepare, run_study
         from pmd_ray.store.store import Store
+
+        checked_formats(formats_of(formats), FORMATS)  # hours before they are written
 
         store = Store.open(storage)
         prepared = prepare(study, store, options, file=file, overrides=overrides)

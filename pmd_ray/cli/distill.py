@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pmd_ray.cli.options import Home, Json
+from pmd_ray.cli.options import GraphStorage, Home, Json
 from pmd_ray.cli.output import Cell, print_json, print_table, say
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -42,6 +42,7 @@ def distill(
     ] = "1",
     gpu: Annotated[bool, typer.Option("--gpu", help="Give each worker of a group a GPU.")] = False,
     home: Home = None,
+    storage: GraphStorage = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the chain and print it, every setting written out; train nothing.")
     ] = False,
@@ -67,7 +68,7 @@ def distill(
         from pmd_ray.spec.places import Places
 
         plan = WorkerPlan.parse(workers, gpu=gpu)
-        places = Places(cache=out.absolute() / "cache", data_home=home)
+        places = Places(cache=out.absolute() / "cache", data_home=home, storage=storage)
         with told() as listen:
             result = distil(config, out, places=places, plan=plan, listen=listen)
     if not leads():  # Under torchrun, one of the workers speaks for all.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pmd_ray.cli.opened import opened
-from pmd_ray.cli.options import Cache, Data, Home, Json, Model
+from pmd_ray.cli.options import Cache, Data, GraphStorage, Home, Json, Model
 from pmd_ray.cli.output import Cell, print_json, print_table
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def evaluate(
     ] = None,
     by_relation: Annotated[bool, typer.Option("--by-relation", help="Show each relation too.")] = False,
     home: Home = None,
+    storage: GraphStorage = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def evaluate(
     if rerank_hops is not None and not rerank_weight > 0:
         raise UserError(f"--rerank-weight must be above 0, got {rerank_weight}")
     rerank = None if rerank_hops is None else RerankConfig(weight=rerank_weight, hops=rerank_hops)
-    with opened(context, model, data=data, home=home, bar="texts") as found:
+    with opened(context, model, data=data, home=home, storage=storage, bar="texts") as found:
         from pmd_ray.train import use
 
         graph = found.graph

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pmd_ray.cli.opened import opened
-from pmd_ray.cli.options import Cache, Data, Home, Json, Model
+from pmd_ray.cli.options import Cache, Data, GraphStorage, Home, Json, Model
 from pmd_ray.cli.output import print_json, say
 
 
@@ -23,11 +23,12 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
     data: Data = None,
     home: Home = None,
+    storage: GraphStorage = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Write two Hugging Face encoders, an entity table as Parquet and a model card."""
-    with opened(context, model, data=data, home=home, bar="entities") as found:
+    with opened(context, model, data=data, home=home, storage=storage, bar="entities") as found:
         from pmd_ray.train import export as exporting
 
         folder = exporting.export(model, found.trained, found.graph, out, cache=cache, tick=found.tick)

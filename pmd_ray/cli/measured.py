@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # every file of this room is imported with each verb
     from pmd_ray.plan.cost import Measured
     from pmd_ray.plan.identities import Identities
+    from pmd_ray.plan.tree import StageTree
     from pmd_ray.plan.workload import Workload
     from pmd_ray.spec.attempt import Attempt
     from pmd_ray.spec.study_record import StudyRecord
@@ -18,6 +19,24 @@ STUDIES_AT_MOST = 3
 """Other studies that are looked into, the newest first."""
 LIKE_AT_MOST = 5
 """Stages of a kind that are read from other studies."""
+
+
+def known_stages(store: Store | None, tree: StageTree, identities: Identities) -> tuple[set[str], list[Measured]]:
+    """Which stages of a tree a store has, and what these and like ones cost.
+
+    Args:
+        store: None where there is none yet.
+        tree: What is planned.
+        identities: Of its graph and encoders; nothing is known of a store while something of it is missing here.
+    """
+    from pmd_ray.plan.workload import workloads
+
+    if store is None or not identities.known:
+        return set(), []
+    stored = store.stored(tree.stages)
+    measured = measured_stages(store, tree.stages, stored)
+    known = {one.key for one in measured}
+    return stored, measured + measured_elsewhere(store, identities, workloads(tree, identities), known)
 
 
 def measured_stages(store: Store, keys: Collection[str], stored: Collection[str]) -> list[Measured]:

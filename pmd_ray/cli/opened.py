@@ -29,21 +29,26 @@ class Opened:
 
 
 @contextmanager
-def opened(context: typer.Context, model: Path, *, data: str | None, home: Path | None, bar: str) -> Iterator[Opened]:
+def opened(
+    context: typer.Context, model: Path, *, data: str | None, home: Path | None, storage: str | None, bar: str
+) -> Iterator[Opened]:
     """Load a model and a graph; inside the `with`, a bar named `bar` shows what is encoded.
 
     Args:
         data: A graph's folder or name; None is the graph that the model was trained on.
+        storage: Where a graph by fingerprint is kept.
 
     Raises:
         ModelError, UserError: there is no such model or graph, or it is broken.
     """
     quieten(context)
     from pmd_ray.cli.progress import progress
+    from pmd_ray.run.graphs import bring_graph
     from pmd_ray.spec.places import Places
     from pmd_ray.train import use
 
     trained = use.load_model(model)
-    graph = use.graph_of(trained, data, Places(data_home=home))
+    source = trained.card.dataset_source if data is None else data
+    graph = use.graph_of(trained, data, bring_graph(source, Places(data_home=home, storage=storage)))
     with progress() as tell:
         yield Opened(trained, graph, lambda done, total: tell(bar, done, total))

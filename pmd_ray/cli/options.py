@@ -29,19 +29,41 @@ Data = Annotated[
         "--data", metavar="GRAPH", help="Another graph's folder or name (default: the one it was trained on)."
     ),
 ]
+GraphStorage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="PMD_STORAGE",
+        metavar="PLACE",
+        help="Where a graph given by its fingerprint (NAME@DIGITS) is kept: see pmd data push.",
+    ),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache", envvar="PMD_CACHE", metavar="DIR", help="Keep tokens and entity vectors there for the next call."
     ),
 ]
+STUDY_FORMATS = "csv, parquet, md, tex, svg, png, html, tensorboard"
+SEARCH_FORMATS = "csv, md, tex, svg, png, html, tensorboard, yaml"
+ONLY = "Only these of the report, separated by commas"
 Formats = Annotated[
+    list[str] | None, typer.Option("--format", metavar="LIST", help=f"{ONLY}: {STUDY_FORMATS} (default: all).")
+]
+SearchFormats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
         metavar="LIST",
-        help="Only these of the report, separated by commas: csv, parquet, md, tex, svg, png, html, tensorboard "
-        "(default: all).",
+        help=f"{ONLY}: {SEARCH_FORMATS} (default: all). The confirmation's report has all of them but yaml.",
+    ),
+]
+EitherFormats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        help=f"{ONLY}. Of a study: {STUDY_FORMATS}; of a search: {SEARCH_FORMATS} (default: all).",
     ),
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -147,29 +146,25 @@ def plan_of(
         slots: Stages at once; None is as many as this machine holds.
         home: Where fetched datasets lie.
     """
-    from pmd_ray.cli.measured import measured_elsewhere, measured_stages
+    from pmd_ray.cli.measured import known_stages
     from pmd_ray.plan import machine
     from pmd_ray.plan.identities import identify
     from pmd_ray.plan.study_plan import make_plan
     from pmd_ray.plan.tree import build_tree
-    from pmd_ray.plan.workload import workloads
+    from pmd_ray.run.graphs import bring_graph
+    from pmd_ray.spec.places import Places
 
-    identities = identify(study, device=device, home=home)
+    graphs = bring_graph(study.variants[0].arms[0].chain.dataset.source, Places(), store).graphs
+    identities = identify(study, device=device, home=home, graphs=graphs)
     tree = build_tree(study.runs(), identities.facts_of)
-    stored, measured = set[str](), []
-    if store is not None and identities.known:
-        stored = store.stored(tree.stages)
-        measured = measured_stages(store, tree.stages, stored)
-        known = {one.key for one in measured}
-        measured += measured_elsewhere(store, identities, workloads(tree, identities), known)
-    holds = machine.gpus(os.environ) if device == "cuda" else machine.cores() // cpus
+    stored, measured = known_stages(store, tree, identities)
     return make_plan(
         study,
         identities=identities,
         tree=tree,
         stored=stored,
         measured=measured,
-        slots=slots or max(1, holds),
+        slots=slots or machine.stages_at_once(device, cpus=cpus),
         threads=cpus,
         memory=machine.memory_bytes() if device == "cpu" else None,
     )

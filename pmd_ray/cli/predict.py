@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pmd_ray.cli.opened import opened
-from pmd_ray.cli.options import Cache, Data, Home, Json, Model
+from pmd_ray.cli.options import Cache, Data, GraphStorage, Home, Json, Model
 from pmd_ray.cli.output import print_json, print_table
 
 
@@ -27,11 +27,12 @@ def predict(
     only_new: Annotated[bool, typer.Option("--only-new", help="Leave out what the graph holds already.")] = False,
     data: Data = None,
     home: Home = None,
+    storage: GraphStorage = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Ask a model (HEAD, RELATION, ?) and show the best answers."""
-    with opened(context, model, data=data, home=home, bar="entities") as found:
+    with opened(context, model, data=data, home=home, storage=storage, bar="entities") as found:
         from pmd_ray.train import use
 
         answers = use.predict(

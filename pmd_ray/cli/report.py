@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmd_ray.cli.options import Formats, Json, formats_of
+from pmd_ray.cli.options import EitherFormats, Json, formats_of
 from pmd_ray.cli.output import print_json, print_table, say, warn
 from pmd_ray.cli.quiet import quieten
 
@@ -33,7 +33,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes (default: the study's folder).")
     ] = None,
-    formats: Formats = None,
+    formats: EitherFormats = None,
     json: Json = False,
 ) -> None:
     """Write the tables, figures and page of a study or search, finished or not; nothing is trained."""

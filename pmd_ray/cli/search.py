@@ -11,7 +11,7 @@ import typer
 
 from pmd_ray.cli.ablate import STORAGE, Cpus, Device, Given, Gpus, Slots, Storage, Workers, options_for
 from pmd_ray.cli.distill import Overrides
-from pmd_ray.cli.options import Formats, Home, Json, formats_of
+from pmd_ray.cli.options import Home, Json, SearchFormats, formats_of
 from pmd_ray.cli.output import print_json, say, warn
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -60,7 +60,7 @@ def search(
     at_once: AtOnce = None,
     journal: Journal = None,
     home: Home = None,
-    formats: Formats = None,
+    formats: SearchFormats = None,
     json: Json = False,
 ) -> None:
     """Try chains around a baseline, end bad ones early, confirm the best over fresh seeds; the same command goes on."""
@@ -149,15 +149,20 @@ def run_search_verb(
         from pmd_ray.cli.search_plan import say_search_plan, search_plan_of
         from pmd_ray.cli.search_progress import search_told
         from pmd_ray.plan import machine
+        from pmd_ray.report.search_report import FORMATS
+        from pmd_ray.report.writer import checked_formats
         from pmd_ray.run.search.search import continued, prepare_search, run_search
         from pmd_ray.store.store import Store
 
-        _check_formats(formats_of(formats) or [])
+        wanted = formats_of(formats)
+        checked_formats(wanted, FORMATS)  # hours before the report is written
         if journal is not None:
             from pmd_ray.run.search.journal import check_journal
 
             check_journal(journal)
-        slots = options.slots or max(1, machine.cores() // options.cpus)
+        slots = options.slots or machine.stages_at_once(
+            options.device, cpus=options.cpus, gpus_each=options.gpus_of_stage or 1.0
+        )
         plan = search_plan_of(
             found,
             store=existing_store(storage),  # one is made only for what can be trained
@@ -186,32 +191,22 @@ def run_search_verb(
             from pmd_ray.run.search.journal import write_journal
 
             write_journal(record, journal)
-        confirmed, whole = _confirm(prepared, searched, out, options)
-        _report(searched, confirmed, store, out, formats=formats, json=json)
+        confirmed, whole = _confirm(prepared, searched, out, options, formats=wanted)
+        _report(searched, confirmed, store, out, formats=wanted, json=json)
     if not whole or not any(trial.state.value == "done" for trial in record.trials):
         raise typer.Exit(1)
 
 
-def _check_formats(formats: Sequence[str]) -> None:
-    """Hours before the report is written."""
-    from pmd_ray.report.search_report import FORMATS
-    from pmd_ray.spec.errors import UserError, nearest
-
-    for name in formats:
-        if name not in FORMATS:
-            raise UserError(f"--format {name}: not known{nearest(name, FORMATS)} (formats: {', '.join(FORMATS)})")
-
-
 def _confirm(
-    prepared: PreparedSearch, searched: Searched, out: Path, options: StudyOptions
+    prepared: PreparedSearch, searched: Searched, out: Path, options: StudyOptions, *, formats: list[str] | None
 ) -> tuple[StudyRecord | None, bool]:
     """Train the best and the default over fresh seeds, as an ablation of its own, and say whether all of it came true.
 
     No study where nothing is to confirm.
     """
     from pmd_ray.cli.plan import plan_of, say_plan
+    from pmd_ray.cli.search_report import report_confirmation
     from pmd_ray.cli.study_progress import study_told
-    from pmd_ray.report.study_report import write_report
     from pmd_ray.run.search.confirm import FOLDER, confirming_study, make_way, note_confirmed
     from pmd_ray.run.study import prepare, run_study
 
@@ -232,7 +227,7 @@ def _confirm(
     make_way(out / FOLDER, study)
     with study_told(made.tree, plan.seconds, stored=plan.stored) as listen:
         walked = run_study(made, out / FOLDER, options, cost=plan.seconds, listen=listen)
-    write_report(made.record, prepared.store, out / FOLDER)
+    report_confirmation(made.record, prepared.store, out / FOLDER, formats=formats)
     if walked.stopped:
         warn(f"the confirmation stopped early: {walked.stopped}")
     whole = not (walked.failed or walked.skipped)
@@ -254,7 +249,7 @@ def _report(
     from pmd_ray.report.search_report import write_search_report
 
     record = searched.record
-    written = write_search_report(record, store, out, formats=formats_of(formats), confirmed=confirmed)
+    written = write_search_report(record, store, out, formats=formats, confirmed=confirmed)
     if json:
         print_json(
             {

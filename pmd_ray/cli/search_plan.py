@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,35 +34,33 @@ def search_plan_of(
         at_once: Trials at once; None is as many as stages.
         home: Where fetched datasets lie.
     """
-    from pmd_ray.cli.measured import measured_elsewhere, measured_stages
+    from pmd_ray.cli.measured import known_stages
     from pmd_ray.plan import machine
     from pmd_ray.plan.search_draws import drawn_rounds
     from pmd_ray.plan.search_plan import make_search_plan
     from pmd_ray.plan.search_studies import identify_search, tree_of_trials
-    from pmd_ray.plan.workload import workloads
-    from pmd_ray.spec.search_reading import stored_search
+    from pmd_ray.run.graphs import bring_graph
+    from pmd_ray.spec.places import Places
+    from pmd_ray.spec.search_chain import chain_of
+    from pmd_ray.spec.search_reading import read_stored
     from pmd_ray.spec.search_record import search_id
 
     rounds = drawn_rounds(search)
-    identities = identify_search(search, rounds, device=device, home=home)
-    stored, measured = set[str](), []
+    graphs = bring_graph(chain_of(search, {}).dataset.source, Places(), store).graphs
+    identities = identify_search(search, rounds, device=device, home=home, graphs=graphs)
+    tree = tree_of_trials(search, rounds, identities)
     earlier = None
     if store is not None:
-        earlier = stored_search(store.studies(), search_id(search), where=store.location)
-    if store is not None and identities.known:
-        tree = tree_of_trials(search, rounds, identities)
-        stored = store.stored(tree.stages)
-        measured = measured_stages(store, tree.stages, stored)
-        known = {one.key for one in measured}
-        measured += measured_elsewhere(store, identities, workloads(tree, identities), known)
-    holds = machine.gpus(os.environ) if device == "cuda" else machine.cores() // cpus
+        earlier = read_stored(store.study(search_id(search)), search_id(search), where=store.location)
+    stored, measured = known_stages(store, tree, identities)
     return make_search_plan(
         search,
         identities=identities,
         rounds=rounds,
+        tree=tree,
         stored=stored,
         measured=measured,
-        slots=slots or max(1, holds),
+        slots=slots or machine.stages_at_once(device, cpus=cpus),
         threads=cpus,
         trials_done=sum(trial.told is not None for trial in earlier.trials) if earlier else 0,
         seconds_done=earlier.seconds if earlier else 0.0,

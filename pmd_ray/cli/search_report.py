@@ -23,12 +23,12 @@ def stored_record(run: Path) -> tuple[SearchRecord, Store]:
         UserError: the folder holds no search, or its storage is not there.
     """
     from pmd_ray.spec.search_folder import read_search
-    from pmd_ray.spec.search_reading import stored_search
+    from pmd_ray.spec.search_reading import read_stored
     from pmd_ray.store.store import Store
 
     record = read_search(run)
     store = Store.open(record.storage, create=False)
-    return stored_search(store.studies(), record.id, where=store.location) or record, store
+    return read_stored(store.study(record.id), record.id, where=store.location) or record, store
 
 
 def confirming_record(record: SearchRecord, run: Path) -> StudyRecord | None:
@@ -39,20 +39,47 @@ def confirming_record(record: SearchRecord, run: Path) -> StudyRecord | None:
     return read_record(folder) if (folder / RECORD).is_file() else None
 
 
+def report_confirmation(study: StudyRecord, store: Store, out: Path, *, formats: list[str] | None) -> None:
+    """Write the report of the study that confirms a search.
+
+    Args:
+        study: As far as it is.
+        store: Of study and search.
+        out: The study's folder.
+        formats: Of the search's report; those that a study has none of are left out. None: all that a study has.
+    """
+    from pmd_ray.report.study_report import FORMATS, write_report
+
+    known = None if formats is None else [name for name in formats if name in FORMATS]
+    write_report(study, store, out, formats=known)
+
+
 def report_search(run: Path, out: Path | None, *, formats: list[str] | None, json: bool) -> None:
     """Write the report of a search again."""
-    from pmd_ray.report.search_report import write_search_report
-    from pmd_ray.report.study_report import write_report
-
     record, store = stored_record(run)
-    confirmed = confirming_record(record, run)
-    place = out or run
+    write_reports(record, store, out or run, confirmed=confirming_record(record, run), formats=formats, json=json)
+
+
+def write_reports(
+    record: SearchRecord,
+    store: Store,
+    out: Path,
+    *,
+    confirmed: StudyRecord | None,
+    formats: list[str] | None,
+    json: bool,
+) -> None:
+    """Write the report of a search and that of its confirmation, and show what was found."""
+    from pmd_ray.report.search_report import FORMATS, write_search_report
+    from pmd_ray.report.writer import checked_formats
+
+    checked_formats(formats, FORMATS)  # before the confirmation's report
     if confirmed is not None:
-        write_report(confirmed, store, place / (record.confirm or "confirm"))
-    written = write_search_report(record, store, place, formats=formats, confirmed=confirmed)
+        report_confirmation(confirmed, store, out / (record.confirm or "confirm"), formats=formats)
+    written = write_search_report(record, store, out, formats=formats, confirmed=confirmed)
     if json:
         print_json({"search": record.search.name, **written.json()})
-    show_search(written, place, json=json)
+    show_search(written, out, json=json)
 
 
 def show_search(written: SearchWritten, out: Path, *, json: bool = False) -> None:
@@ -82,11 +109,18 @@ def show_search(written: SearchWritten, out: Path, *, json: bool = False) -> Non
 
 
 def show_status(run: Path, *, json: bool) -> None:
+    """How far the search of a folder is, and what is to be done for it."""
+    record, store = stored_record(run)
+    show_trials(record, json=json)
+    for line in [] if json else _left(record, store, run):
+        say(line)
+
+
+def show_trials(record: SearchRecord, *, json: bool) -> None:
     """How far a search is: trials by state, those that run, and why others ended."""
     from pmd_ray.cli.search_progress import point_in_words
     from pmd_ray.spec.search_record import TrialState
 
-    record, store = stored_record(run)
     counts = {state.value: sum(trial.state is state for trial in record.trials) for state in TrialState}
     done = [trial for trial in record.trials if trial.value is not None and trial.state is TrialState.DONE]
     best = max(done, key=lambda trial: trial.value or 0.0, default=None)
@@ -119,8 +153,6 @@ def show_status(run: Path, *, json: bool) -> None:
     print_table(columns, cells, title=title)
     if record.stopped:
         say(f"\nended: {record.stopped}")
-    for line in _left(record, store, run):
-        say(line)
 
 
 def _left(record: SearchRecord, store: Store, run: Path) -> Iterator[str]:

@@ -67,13 +67,14 @@ class Identities:
         return self.sizes[chain.encoder.name]
 
 
-def identify(study: StudyConfig, *, device: str, home: Path | None = None) -> Identities:
+def identify(study: StudyConfig, *, device: str, home: Path | None = None, graphs: Path | None = None) -> Identities:
     """Read the graph and the encoders of a study.
 
     Args:
         study: Every variant reads the same graph; encoders may differ.
         device: `cpu` or `cuda`; see `device_named`.
         home: Where fetched datasets lie (`pmd_ray.kg.load.data_home`).
+        graphs: Where graphs lie by fingerprint (`pmd_ray.kg.load.graphs_home`).
 
     Raises:
         UserError: there is no such graph; an encoder's folder cannot be read.
@@ -82,7 +83,7 @@ def identify(study: StudyConfig, *, device: str, home: Path | None = None) -> Id
     """
     source = study.variants[0].arms[0].chain.dataset.source
     missing: list[str] = []
-    graph = _graph(source, home, missing)
+    graph = _graph(source, home, graphs, missing)
     encoders: dict[str, str] = {}
     sizes: dict[str, EncoderSizes] = {}
     for config, seed in _encoders(study):
@@ -150,16 +151,16 @@ def _encoders(study: StudyConfig) -> Iterator[tuple[EncoderConfig, int]]:
             yield run.chain.encoder, run.seed
 
 
-def _graph(source: str, home: Path | None, missing: list[str]) -> Graph | None:
+def _graph(source: str, home: Path | None, graphs: Path | None, missing: list[str]) -> Graph | None:
     """The graph; None where only the catalog knows it."""
     try:
-        find_folder(source, home=home)
+        find_folder(source, home=home, graphs=graphs)
     except UserError as error:
         if graph_sizes(source) is None:
             raise
         missing.append(f"{error}; its sizes are taken from the catalog, the lengths of its texts are assumed")
         return None
-    return load_graph(source, home=home)
+    return load_graph(source, home=home, graphs=graphs)
 
 
 def _record(graph: Graph, source: str) -> DatasetRecord:

@@ -1,4 +1,4 @@
-"""What this machine offers: cores, memory, GPUs, read from the system without torch."""
+"""What this machine offers: cores, memory, GPUs, stages at once, read from the system without torch."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def gpus(environment: Mapping[str, str]) -> int:
         return there
     listed = [part for part in visible.split(",") if part.strip() not in ("", "-1")]
     return min(there, len(listed))
+
+
+def stages_at_once(device: str, *, cpus: int, gpus_each: float = 1.0) -> int:
+    """Stages that this machine holds at once, 1 or more.
+
+    Args:
+        device: `cpu` or `cuda`; GPUs alone count on the latter.
+        cpus: Cores of each stage.
+        gpus_each: GPUs of each stage; 0.5 lets two share one.
+    """
+    return max(1, int(gpus(os.environ) / gpus_each) if device == "cuda" else cores() // cpus)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pmd_ray.plan.search_draws import DrawnRound, is_grid, open_end
+from pmd_ray.plan.search_draws import DrawnRound, open_end
 from pmd_ray.spec.search import SearchConfig
 
 LEARNING = ("tpe", "gp", "cmaes", "nsga2")
@@ -65,7 +65,7 @@ def _budget(search: SearchConfig, here: SearchCircumstances) -> Iterator[str]:
 
 def _space(search: SearchConfig, rounds: Sequence[DrawnRound]) -> Iterator[str]:
     asked = search.budget.trials
-    if is_grid(search) or search.search.strategy == "grade" or asked is None:
+    if search.is_grid or search.search.strategy == "grade" or asked is None:
         return
     for one in rounds:
         if one.points is not None and len(one.trials) < asked:
@@ -115,7 +115,7 @@ def _pruner(search: SearchConfig, rounds: Sequence[DrawnRound]) -> Iterator[str]
 
 def _startup(search: SearchConfig, rounds: Sequence[DrawnRound]) -> Iterator[str]:
     config = search.search
-    if config.sampler not in WITH_STARTUP or is_grid(search) or config.strategy == "random":
+    if config.sampler not in WITH_STARTUP or search.is_grid or config.strategy == "random":
         return
     short = [one for one in rounds if _asked_of_a_study(search, one) <= config.startup]
     if short:
@@ -133,7 +133,7 @@ def _asked_of_a_study(search: SearchConfig, one: DrawnRound) -> int:
 
 
 def _at_once(search: SearchConfig, here: SearchCircumstances) -> Iterator[str]:
-    learns = search.search.sampler in LEARNING and search.search.strategy != "random" and not is_grid(search)
+    learns = search.search.sampler in LEARNING and search.search.strategy != "random" and not search.is_grid
     prunes = search.search.pruner != "none"
     if here.at_once > 1 and (learns or prunes):
         yield (

@@ -6,8 +6,7 @@ A sampler that learns draws other points, but shares stages in much the same way
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -20,10 +19,10 @@ from pmd_ray.spec.enqueued import enqueued
 from pmd_ray.spec.points import all_params, chain_of, chain_up_to, settings_of, settings_of_grade, targets_of
 from pmd_ray.spec.schedules import layer_schedules
 from pmd_ray.spec.search import Choice, SearchConfig, Span, Steps
+from pmd_ray.spec.search_record import SAMPLED
 from pmd_ray.spec.streams import stream_key
+from pmd_ray.spec.suggest import Randomly
 
-SAMPLED = "sampled"
-"""Origin of what is not enqueued."""
 DRAWN_AT_MOST = 60
 """Trials of a round that are drawn where only hours or stages limit them."""
 Point = tuple[str, dict[str, Any]]
@@ -59,33 +58,6 @@ class DrawnRound:
     """Whether as many stages are trained whichever points are drawn: in a grid, and below a beam's parents."""
 
 
-class RandomSuggest:
-    """Draws every parameter uniformly, as Optuna's random sampler does."""
-
-    def __init__(self, seed: int) -> None:
-        self._luck = random.Random(seed)
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """A number from `low` to `high`."""
-        if step is not None:
-            return round(low + step * self._luck.randint(0, int((high - low) / step + 1e-9)), 10)
-        if log:
-            return min(high, max(low, math.exp(self._luck.uniform(math.log(low), math.log(high)))))
-        return self._luck.uniform(low, high)
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number from `low` to `high`."""
-        if log:
-            return min(high, max(low, round(math.exp(self._luck.uniform(math.log(low), math.log(high))))))
-        return low + step * self._luck.randint(0, (high - low) // step)
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
-        return self._luck.choice(choices)
-
-
 def drawn_rounds(search: SearchConfig) -> tuple[DrawnRound, ...]:
     """The rounds of a search with as many trials as they would ask for, equal chains once."""
     if search.search.strategy == "grade":
@@ -93,14 +65,9 @@ def drawn_rounds(search: SearchConfig) -> tuple[DrawnRound, ...]:
     return tuple(_whole(search, target) for target in targets_of(search))
 
 
-def is_grid(search: SearchConfig) -> bool:
-    """Whether every point of the space is tried."""
-    return search.search.strategy == "grid" or search.search.sampler == "grid"
-
-
 def open_end(search: SearchConfig) -> bool:
     """Whether only hours or stages end the search."""
-    return search.budget.trials is None and not is_grid(search) and search.search.strategy != "grade"
+    return search.budget.trials is None and not search.is_grid and search.search.strategy != "grade"
 
 
 def combinations(search: SearchConfig, target: int | None = None, *, one_grade: bool = False) -> int | None:
@@ -135,18 +102,18 @@ def _whole(search: SearchConfig, target: int | None) -> DrawnRound:
     name = "chain" if target is None else f"layers-{target}"
     bound = combinations(search, target)
     listed = _listed(search, bound, lambda: all_params(search, target=target))
-    suggest = RandomSuggest(stream_key(search.seed, "plan", name))
+    suggest = Randomly(stream_key(search.seed, "plan", name))
     named = ((one.name, one.settings) for one in enqueued(search, target=target))
     drawn = _endlessly(lambda: settings_of(search, draw_chain(search, suggest, target=target), target=target))
-    if is_grid(search) and listed is not None:
+    if search.is_grid and listed is not None:
         drawn = ((SAMPLED, settings_of(search, params, target=target)) for params in listed)
-    limit = search.budget.trials or (None if is_grid(search) else DRAWN_AT_MOST)
+    limit = search.budget.trials or (None if search.is_grid else DRAWN_AT_MOST)
     return DrawnRound(
         name=name,
         trials=tuple(_distinct(search, chain(named, drawn), limit)),
         points=None if listed is None else len(listed),
         points_at_most=bound,
-        exact=is_grid(search),
+        exact=search.is_grid,
     )
 
 
@@ -168,12 +135,12 @@ def _beam(search: SearchConfig) -> Iterator[DrawnRound]:
 
 
 def _children(search: SearchConfig, place: int, parent: dict[str, Any], number: int) -> Iterator[Drawn]:
-    suggest = RandomSuggest(stream_key(search.seed, "plan", place, number))
+    suggest = Randomly(stream_key(search.seed, "plan", place, number))
 
     def settings(params: dict[str, Any]) -> dict[str, Any]:
         return settings_of_grade(search, params, place=place, parent=parent)
 
-    if is_grid(search):
+    if search.is_grid:
         points = ((SAMPLED, settings(params)) for params in _all_children(search, place, parent))
         return _distinct(search, points, None, place=place)
     drawn = _endlessly(lambda: settings(draw_grade(search, suggest, place=place, parent=parent)))
@@ -191,7 +158,7 @@ def _distinct(
     seen: set[tuple[str, ...]] = set()
     repeats = 0
     for origin, settings in points:
-        if len(seen) == limit or (repeats > REPEATS and not is_grid(search)):
+        if len(seen) == limit or (repeats > REPEATS and not search.is_grid):
             return
         built = chain_of(search, settings) if place is None else chain_up_to(search, settings, place=place)
         means = tuple(meaning(built))
@@ -213,4 +180,4 @@ def _listed(
 ) -> list[dict[str, Any]] | None:
     """Every point; None where there is no end of them, or too many."""
     many = bound is None or bound > LISTED_AT_MOST
-    return None if many and not is_grid(search) else points()
+    return None if many and not search.is_grid else points()

@@ -11,10 +11,12 @@ from pmd_ray.plan.cost import Measured
 from pmd_ray.plan.identities import Identities
 from pmd_ray.plan.rate import Rate
 from pmd_ray.plan.search_cautions import SearchCircumstances, search_cautions
-from pmd_ray.plan.search_draws import DRAWN_AT_MOST, SAMPLED, DrawnRound, drawn_rounds, open_end
+from pmd_ray.plan.search_draws import DRAWN_AT_MOST, DrawnRound, drawn_rounds, open_end
 from pmd_ray.plan.search_studies import confirming_study, study_of_trials, tree_of_trials
 from pmd_ray.plan.study_plan import HOUR, StudyPlan, make_plan
+from pmd_ray.plan.tree import StageTree
 from pmd_ray.spec.search import SearchBudget, SearchConfig
+from pmd_ray.spec.search_record import SAMPLED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,7 @@ def make_search_plan(
     *,
     identities: Identities,
     rounds: Sequence[DrawnRound] | None = None,
+    tree: StageTree | None = None,
     stored: Collection[str] = (),
     measured: Iterable[Measured] = (),
     slots: int,
@@ -106,7 +109,8 @@ def make_search_plan(
         search: As its file says.
         identities: Of its graph and encoders (`search_studies.identify_search`).
         rounds: Drawn from it, where the caller has them (`search_draws.drawn_rounds`).
-        stored: Keys that the store has, of those that may be asked for (`search_studies.tree_of_trials`).
+        tree: Of their stages, where the caller has it (`search_studies.tree_of_trials`).
+        stored: Keys that the store has, of that tree's.
         measured: What earlier stages cost.
         slots: Stages at once, 1 or more.
         threads: Of each stage on a CPU.
@@ -127,7 +131,7 @@ def make_search_plan(
         memory=memory,
         rate=rate,
     )
-    tree = tree_of_trials(search, rounds, identities)
+    tree = tree or tree_of_trials(search, rounds, identities)
     done = {use.key for run in tree.runs[:trials_done] for use in run.stages}
     trials = planned(study_of_trials(search, rounds), tree=tree, stored={*stored, *done})
     fit, limit = _fit(trials, search.budget, trials_done, seconds=seconds_done, stages=stages_done)

@@ -7,17 +7,23 @@ from pathlib import Path
 from statistics import fmean
 
 from pmd_ray.plan.identities import Identities, identify
-from pmd_ray.plan.search_draws import Drawn, DrawnRound
+from pmd_ray.plan.search_draws import DrawnRound
 from pmd_ray.plan.tree import StageTree, build_tree
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_stages import meaning
-from pmd_ray.spec.points import chain_of
 from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_chain import chain_of, confirmed_chain
+from pmd_ray.spec.search_record import PAPER
 from pmd_ray.spec.study import BASELINE, ArmConfig, CompareConfig, StudyConfig, VariantConfig
 
 
 def identify_search(
-    search: SearchConfig, rounds: Sequence[DrawnRound], *, device: str, home: Path | None = None
+    search: SearchConfig,
+    rounds: Sequence[DrawnRound],
+    *,
+    device: str,
+    home: Path | None = None,
+    graphs: Path | None = None,
 ) -> Identities:
     """Read the graph and the encoders of a search, with the confirming seeds.
 
@@ -26,6 +32,7 @@ def identify_search(
         rounds: Drawn from it (`drawn_rounds`).
         device: `cpu` or `cuda`.
         home: Where fetched datasets lie.
+        graphs: Where graphs lie by fingerprint.
 
     Raises:
         UserError: there is no such graph; an encoder's folder cannot be read.
@@ -40,7 +47,7 @@ def identify_search(
             deepest[encoder] = depth
             chains["-".join(str(grade.layers) for grade in drawn.chain.grades) + f" ({drawn.origin})"] = drawn.chain
     seeds = tuple(dict.fromkeys((search.seed, *(search.confirm.seeds if search.confirm.best else ()))))
-    return identify(_study(search, chains.items(), seeds=seeds), device=device, home=home)
+    return identify(_study(search, chains.items(), seeds=seeds), device=device, home=home, graphs=graphs)
 
 
 def study_of_trials(search: SearchConfig, rounds: Sequence[DrawnRound]) -> StudyConfig:
@@ -69,7 +76,7 @@ def confirming_study(
     """
     if not search.confirm.best:
         return None
-    chains = {BASELINE: _confirmed(search, Drawn(origin=BASELINE, settings={}, chain=chain_of(search, {})))}
+    chains = {BASELINE: confirmed_chain(search, {})}
     means = {tuple(meaning(chains[BASELINE]))}
     for one in _last(search, rounds):
         trials = [(f"{one.name}.{place}", drawn) for place, drawn in enumerate(one.trials)]
@@ -78,7 +85,7 @@ def confirming_study(
         for name, drawn in sorted(trials, key=lambda trial: abs(seconds[trial[0]] - mean)):
             if taken == search.confirm.best:
                 break
-            chain = _confirmed(search, drawn)
+            chain = confirmed_chain(search, drawn.settings)
             if tuple(meaning(chain)) not in means:
                 means.add(tuple(meaning(chain)))
                 chains[name] = chain
@@ -87,8 +94,8 @@ def confirming_study(
         return None
     for one in _last(search, rounds):
         for drawn in one.trials:
-            chain = _confirmed(search, drawn)
-            if drawn.origin == "paper" and tuple(meaning(chain)) not in means:
+            chain = confirmed_chain(search, drawn.settings)
+            if drawn.origin == PAPER and tuple(meaning(chain)) not in means:
                 means.add(tuple(meaning(chain)))
                 chains[f"paper {one.name}"] = chain
     asked = CompareConfig(
@@ -100,10 +107,6 @@ def confirming_study(
 def _last(search: SearchConfig, rounds: Sequence[DrawnRound]) -> Sequence[DrawnRound]:
     """The rounds whose trials are whole chains."""
     return rounds[-1:] if search.search.strategy == "grade" else rounds
-
-
-def _confirmed(search: SearchConfig, drawn: Drawn) -> ChainConfig:
-    return chain_of(search, {**drawn.settings, **search.confirm.settings, "seed": search.confirm.seeds[0]})
 
 
 def _depth(chain: ChainConfig) -> int:

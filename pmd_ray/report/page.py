@@ -103,8 +103,8 @@ SECTIONS = (
 )
 
 
-def page_html(found: Contents, drawings: Sequence[Drawing], files: Sequence[Path]) -> str:
-    """The whole page; files are paths relative to it."""
+def rendered(template: str, page: object) -> str:
+    """A page from its template, which lies in this room; texts of graphs and errors are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -114,7 +114,12 @@ def page_html(found: Contents, drawings: Sequence[Drawing], files: Sequence[Path
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE).render(page=build_page(found, drawings, files))
+    return environment.get_template(template).render(page=page)
+
+
+def page_html(found: Contents, drawings: Sequence[Drawing], files: Sequence[Path]) -> str:
+    """The whole page; files are paths relative to it."""
+    return rendered(TEMPLATE, build_page(found, drawings, files))
 
 
 def result_of(found: Contents, *, caption: str) -> Sheet:

@@ -26,17 +26,9 @@ def search_as_study(record: SearchRecord) -> StudyRecord:
     )
     return StudyRecord(
         study=StudyConfig(name=f"search {search.name}"[:80], seeds=(search.seed,), variants=variants),
-        file=record.file,
-        overrides=record.overrides,
-        storage=record.storage,
-        device=record.device,
-        threads=record.threads,
-        dataset=record.dataset,
-        encoders=record.encoders,
-        created=record.created,
-        command=record.command,
         runs=runs,
         keys=tuple(dict.fromkeys(use.key for run in runs for use in run.stages)),
+        **record.header,
     )
 
 

@@ -9,7 +9,7 @@ from pmd_ray.report.draw import COLOURS, INK, MARKERS, NAME_LENGTH, Drawing, cut
 from pmd_ray.report.search_fronts import Front, Incumbent
 from pmd_ray.report.search_parallel import Parallel
 from pmd_ray.report.search_plots import Group, Slice, Spot, WeightMap, labelled
-from pmd_ray.report.search_trials import DEFAULT
+from pmd_ray.spec.search_record import DEFAULT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pmd_ray.report.comparisons import comparisons_shown, seeds_captions
 from pmd_ray.report.draw import Drawing, for_page
 from pmd_ray.report.measures import TITLES
-from pmd_ray.report.page import RESULT_CAPTION, Drawn, result_of
+from pmd_ray.report.page import RESULT_CAPTION, Drawn, rendered, result_of
 from pmd_ray.report.search_contents import SearchContents
 from pmd_ray.report.search_importance import importance_shown, too_few
 from pmd_ray.report.search_isolation import isolation_shown
@@ -86,16 +86,7 @@ class SearchPage:
 
 def search_page_html(found: SearchContents, drawings: Sequence[Drawing], files: Sequence[Path]) -> str:
     """The whole page; files are paths relative to it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(page=build_search_page(found, drawings, files))
+    return rendered(TEMPLATE, build_search_page(found, drawings, files))
 
 
 def build_search_page(found: SearchContents, drawings: Sequence[Drawing], files: Sequence[Path]) -> SearchPage:

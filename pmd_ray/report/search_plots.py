@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pmd_ray.report.search_ranges import is_number, ranges_of
-from pmd_ray.report.search_trials import DEFAULT, SAMPLED, Round, parameters_of, params_of, value_of
-from pmd_ray.spec.search_record import TrialRecord
+from pmd_ray.report.search_trials import Round, parameters_of, params_of, value_of
+from pmd_ray.spec.search_record import DEFAULT, SAMPLED, TrialRecord
 
 PANELS_AT_MOST = 12
 LABELLED = 6

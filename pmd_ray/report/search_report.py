@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_ray.report.draw import Drawing
-from pmd_ray.report.folder import remove_others, write_bytes, write_text
+from pmd_ray.report.folder import write_text
 from pmd_ray.report.search_board import lay_out_trials
 from pmd_ray.report.search_contents import SearchContents, search_contents
 from pmd_ray.report.search_draw import draw_fronts, draw_incumbents, draw_parallels, draw_slices, draw_weights
@@ -20,9 +21,8 @@ from pmd_ray.report.search_page import search_page_html, warnings_of
 from pmd_ray.report.search_sharing import sharing_sheet
 from pmd_ray.report.search_sheets import best_sheet, best_shown, trials_sheet, trials_shown
 from pmd_ray.report.sheet import Sheet
-from pmd_ray.report.sheet_files import to_csv, to_latex, to_markdown
+from pmd_ray.report.writer import checked_formats, write_figures, write_tables
 from pmd_ray.spec.disk import storing
-from pmd_ray.spec.errors import UserError, nearest
 from pmd_ray.spec.search_record import SearchRecord
 from pmd_ray.spec.study_record import StudyRecord
 
@@ -84,15 +84,13 @@ def write_search_report(
         SpecError: The chain that was found cannot be built by this version.
         StorageError: The storage does not answer, or the disk refuses; files are whole, older or newer.
     """
-    wanted = set(FORMATS if formats is None else formats)
-    if unknown := sorted(wanted - set(FORMATS)):
-        raise UserError(
-            f"--format {unknown[0]}: not known{nearest(unknown[0], FORMATS)} (formats: {', '.join(FORMATS)})"
-        )
+    wanted = checked_formats(formats, FORMATS)
     found = search_contents(record, store, confirmed=confirmed)
     drawings = drawings_of(found) if wanted & {"svg", "png", "html"} else []
     files = _best_files(found, out, wanted)
-    files += _tables(found, out / "tables", wanted) + _figures(drawings, out / "figures", wanted)
+    wide, shown = partial(wide_sheets, found), partial(shown_sheets, found)
+    files += write_tables(out / "tables", wanted, wide=wide, shown=shown, names=TABLES)
+    files += write_figures(out / "figures", wanted, drawings, names=FIGURES)
     if "html" in wanted:
         write_text(out / PAGE, search_page_html(found, drawings, [path.relative_to(out) for path in files]))
         files.append(out / PAGE)
@@ -159,29 +157,3 @@ def _best_files(found: SearchContents, out: Path, wanted: Set[str]) -> list[Path
             if OURS.fullmatch(path.name):
                 path.unlink(missing_ok=True)
     return kept
-
-
-def _tables(found: SearchContents, folder: Path, wanted: Set[str]) -> list[Path]:
-    texts: dict[Path, str] = {}
-    if "csv" in wanted:
-        texts |= {folder / f"{sheet.name}.csv": to_csv(sheet) for sheet in wide_sheets(found)}
-    for ending, worded in (("md", to_markdown), ("tex", to_latex)):
-        if ending in wanted:
-            texts |= {folder / f"{sheet.name}.{ending}": worded(sheet) for sheet in shown_sheets(found)}
-    for path, text in texts.items():
-        write_text(path, text)
-    ours = {f"{name}.{ending}" for name in TABLES for ending in wanted & {"csv", "md", "tex"}}
-    remove_others(folder, set(texts), ours=lambda path: path.name in ours)
-    return sorted(texts)
-
-
-def _figures(drawings: Iterable[Drawing], folder: Path, wanted: Set[str]) -> list[Path]:
-    endings = [ending for ending in ("svg", "png") if ending in wanted]
-    kept = []
-    for drawing in drawings:
-        for ending in endings:
-            write_bytes(path := folder / f"{drawing.name}.{ending}", drawing.svg if ending == "svg" else drawing.png)
-            kept.append(path)
-    ours = {f"{name}.{ending}" for name in FIGURES for ending in endings}
-    remove_others(folder, set(kept), ours=lambda path: path.name in ours)
-    return sorted(kept)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pmd_ray.report.search_trials import SAMPLED, Round, default_of, epochs_of, value_of
+from pmd_ray.report.search_trials import Round, default_of, epochs_of, value_of
 from pmd_ray.report.settings import difference_text
 from pmd_ray.report.sheet import Cell, Sheet, millions, number, sheet, signed, with_spread
-from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
+from pmd_ray.spec.search_record import SAMPLED, SearchRecord, TrialRecord, TrialState
 from pmd_ray.spec.variants import touched
 
 POINT = ("layers", "mask_rates", "alphas", "betas")

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pmd_ray.spec.search_chain import chain_of
-from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
-
-DEFAULT, SAMPLED = "default", "sampled"
+from pmd_ray.spec.search_record import DEFAULT, SearchRecord, TrialRecord, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)

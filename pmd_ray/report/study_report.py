@@ -5,8 +5,9 @@ Two reports of the same artifacts have the same tables, byte for byte; times sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,15 @@ from pmd_ray.report.comparisons import comparisons_sheet, comparisons_shown, see
 from pmd_ray.report.contents import Contents, contents
 from pmd_ray.report.costs import cost_sheet, cost_shown
 from pmd_ray.report.draw import Drawing, draw_chart, draw_forest
-from pmd_ray.report.folder import aside, remove_others, write_bytes, write_text
+from pmd_ray.report.folder import aside, write_text
 from pmd_ray.report.page import page_html, result_of
 from pmd_ray.report.paper import paper_sheet, paper_shown
 from pmd_ray.report.queries import queries_table
 from pmd_ray.report.sheet import Sheet
-from pmd_ray.report.sheet_files import to_csv, to_latex, to_markdown
 from pmd_ray.report.study_board import lay_out_runs
 from pmd_ray.report.summary import missing_text
 from pmd_ray.report.summary_sheets import summary_sheet, summary_shown
-from pmd_ray.spec.errors import UserError, nearest
+from pmd_ray.report.writer import checked_formats, write_figures, write_tables
 from pmd_ray.spec.study_record import StudyRecord
 
 if TYPE_CHECKING:
@@ -79,14 +79,11 @@ def write_report(record: StudyRecord, store: Store, out: Path, *, formats: Colle
         UserError: A format is not known, or the artifacts rank different test triples.
         StorageError: The storage does not answer, or the disk refuses; files are whole, older or newer.
     """
-    wanted = set(FORMATS if formats is None else formats)
-    if unknown := sorted(wanted - set(FORMATS)):
-        raise UserError(
-            f"--format {unknown[0]}: not known{nearest(unknown[0], FORMATS)} (formats: {', '.join(FORMATS)})"
-        )
+    wanted = checked_formats(formats, FORMATS)
     found = contents(record, store)
     drawings = _drawings(found) if wanted & {"svg", "png", "html"} else []
-    files = _tables(found, out / "tables", wanted) + _figures(drawings, out / "figures", wanted)
+    files = _tables(found, out / "tables", wanted)
+    files += write_figures(out / "figures", wanted, drawings, names=FIGURES)
     if "tensorboard" in wanted:
         files += lay_out_runs(found, store, out / "tensorboard")
     if "html" in wanted:
@@ -132,38 +129,17 @@ def shown_sheets(found: Contents) -> list[Sheet]:
 
 
 def _tables(found: Contents, folder: Path, wanted: Set[str]) -> list[Path]:
-    texts: dict[Path, str] = {}
-    if "csv" in wanted:
-        texts |= {folder / f"{sheet.name}.csv": to_csv(sheet) for sheet in wide_sheets(found)}
-    for ending, worded in (("md", to_markdown), ("tex", to_latex)):
-        if ending in wanted:
-            texts |= {folder / f"{sheet.name}.{ending}": worded(sheet) for sheet in shown_sheets(found)}
-    for path, text in texts.items():
-        write_text(path, text)
-    kept = list(texts)
+    wide, shown = partial(wide_sheets, found), partial(shown_sheets, found)
+    kept = write_tables(folder, wanted, wide=wide, shown=shown, names=TABLES)
     if "parquet" in wanted:
         import pyarrow.parquet as pq
 
         kept.append(folder / QUERIES)
         with aside(folder / QUERIES) as beside:
             pq.write_table(queries_table(found.arms, found.evidence), beside, compression="zstd")
-    ours = {f"{name}.{ending}" for name in TABLES for ending in wanted & {"csv", "md", "tex"}}
-    remove_others(folder, set(kept), ours=lambda path: path.name in ours)
     return sorted(kept)
 
 
 def _drawings(found: Contents) -> list[Drawing]:
     drawn = [draw_chart(chart) for chart in found.charts]
     return [draw_forest(found.forest), *drawn] if found.forest else drawn
-
-
-def _figures(drawings: Iterable[Drawing], folder: Path, wanted: Set[str]) -> list[Path]:
-    endings = [ending for ending in ("svg", "png") if ending in wanted]
-    kept = []
-    for drawing in drawings:
-        for ending in endings:
-            write_bytes(path := folder / f"{drawing.name}.{ending}", drawing.svg if ending == "svg" else drawing.png)
-            kept.append(path)
-    ours = {f"{name}.{ending}" for name in FIGURES for ending in endings}
-    remove_others(folder, set(kept), ours=lambda path: path.name in ours)
-    return sorted(kept)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import UserError
 
+LOG = logging.getLogger("pmd_ray.run")
 OBJECT_STORE_BYTES = 150 * 2**20
 """Of a Ray that we start: stages pass paths, not tensors."""
 
@@ -101,12 +102,25 @@ def cluster_for(plan: WorkerPlan, *, cpus: float, gpus: float) -> Iterator[None]
 def _check_stage(*, gpus: float) -> None:
     import ray
 
-    there = ray.cluster_resources()
-    # A cluster that grows on demand starts small: there, Ray waits for it.
-    if gpus > there.get("GPU", 0) and not os.environ.get("RAY_ADDRESS"):
+    there = ray.cluster_resources().get("GPU", 0)
+    if gpus <= there:
+        return
+    most = _most("GPU") if os.environ.get("RAY_ADDRESS") else there
+    if most is not None and gpus > most:
         raise UserError(
-            f"--gpus: a stage wants {gpus:g} GPU, Ray sees {there.get('GPU', 0):g}; leave --gpus out to train on CPUs"
+            f"--gpus: a stage wants {gpus:g} GPU, Ray sees {there:g}; leave --gpus out to train on CPUs, or use "
+            "--device cpu"
         )
+    # A cluster that grows on demand starts small: there, Ray waits for it.
+    LOG.warning("no node has %g GPU yet; stages wait until the cluster has grown", gpus)
+
+
+def _most(name: str) -> float | None:
+    """How much of a resource the cluster may grow to; None where its autoscaler does not say."""
+    from ray._private.state import state
+
+    told: dict[str, float] | None = state.get_max_resources_from_cluster_config()
+    return None if told is None else told.get(name, 0.0)
 
 
 def refuse_too_large(plan: WorkerPlan) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pmd_ray.run.cluster import connected, leads, refuse_too_large
 from pmd_ray.run.folder import locked, write_whole
+from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
@@ -54,6 +55,7 @@ def distil(
     plan = plan or WorkerPlan()
     refuse_too_large(plan)
     with storage_failures_named(out):
+        places = bring_graph(chain.dataset.source, places)
         shop = open_workshop(chain, places)
     device = device_of("cuda" if plan.gpu else None)
     stages = stages_of(chain, shop, out, device)

@@ -13,8 +13,10 @@ from typing import Any
 import ray
 
 from pmd_ray.run.cluster import prepare_ray
+from pmd_ray.run.failures import STORAGE_PAUSE_S
 from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.stage_call import StudySetting, train_job
+from pmd_ray.run.stage_nodes import StageNodes, StagePlaced
 from pmd_ray.run.study_events import StageEvent, StudyListener
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
@@ -51,6 +53,13 @@ class RayPool:
         self._listen = listen
         self._kept: set[str] = set()
         """Stages that have finished an epoch since they were submitted."""
+        self._nodes = StageNodes()
+        self._resting: dict[str, tuple[float, StageJob]] = {}
+        """Stages that the storage refused, with the time from which they are started."""
+        self._rests: dict[str, float] = {}
+        """That time, of those that nobody has submitted again."""
+        self._told: list[StageOutcome] = []
+        """Of stages that were stopped before they began."""
         self._mailbox = Mailbox(self._hear)
         self._group = group = not setting.plan.local
         # A lost process is our walk's to judge, not Ray's to try again.
@@ -96,30 +105,71 @@ class RayPool:
         return size
 
     def submit(self, job: StageJob) -> None:
-        """Start a stage."""
+        """Start a stage; one that the storage has just refused after a pause."""
         self._kept.discard(job.key)
+        at = self._rests.pop(job.key, 0.0)
+        if at > time.monotonic():
+            self._resting[job.key] = at, job
+        else:
+            self._start(job)
+
+    def _start(self, job: StageJob) -> None:
         sender = StageSender(self._mailbox.sender(), job.key)
-        self._running[self._task.remote(job, self._setting, sender)] = job.key
+        plan = self._setting.plan
+        asked = plan.resources() if self._group else {"CPU": self._cpus, "GPU": self._gpus}
+        options = {} if self._group else self._nodes.options(job.key, resources=asked)
+        task = self._task.options(**options) if options else self._task
+        self._nodes.submitted(job.key)
+        self._running[task.remote(job, self._setting, sender)] = job.key
 
     def wait(self, seconds: float) -> list[StageOutcome]:
         """What has ended."""
+        for key in [key for key, (at, _) in self._resting.items() if time.monotonic() >= at]:
+            self._start(self._resting.pop(key)[1])
+        told, self._told = self._told, []
         if not self._running:
-            time.sleep(seconds)
-            return []
+            time.sleep(0.0 if told else seconds)
+            return told
         self._end_overdue()
         ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-        if not ready:
+        if not ready and not told:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
         for reference in ready:
             self._ending.pop(reference, None)
-        return [self._ended(self._running.pop(reference), reference) for reference in ready]
+        told += [self._ended(self._running.pop(reference), reference) for reference in ready]
+        return told + self._lost_with_nodes()
+
+    def _lost_with_nodes(self) -> list[StageOutcome]:
+        """Stages whose nodes are gone, of which Ray would tell minutes later."""
+        lost = self._nodes.lost(set(self._running.values()))
+        for reference in [reference for reference, key in self._running.items() if key in lost]:
+            del self._running[reference]
+            self._ending.pop(reference, None)
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.cancel(reference, force=True)
+        return [
+            StageOutcome(
+                key=key,
+                ending=Ending.FAILED,
+                kind=FailureKind.NODE_LOST,
+                message=f"the node {address} is gone",
+                progressed=key in self._kept,
+            )
+            for key, address in lost.items()
+        ]
 
     def _ended(self, key: str, reference: Any) -> StageOutcome:
         outcome = _outcome(key, reference)
+        if outcome.kind is FailureKind.DISK:
+            self._nodes.refused(key)
+            self._rests[key] = time.monotonic() + STORAGE_PAUSE_S
         # A process that was killed says nothing, but its last epochs were told.
         return replace(outcome, progressed=outcome.progressed or key in self._kept)
 
     def _hear(self, event: Any) -> None:
+        if isinstance(event, StagePlaced):
+            self._nodes.began(event)
+            return
         if isinstance(event, StageEvent) and isinstance(event.event, EpochKept):
             self._kept.add(event.key)
         self._listen(event)
@@ -130,6 +180,9 @@ class RayPool:
         A worker group is ended at once: its own way to stop takes seconds more, and one that is ended on that way keeps
         its cores for ever. Checkpoints are whole at any time.
         """
+        if self._resting.pop(key, None) is not None:
+            message = "stopped before it began"
+            self._told.append(StageOutcome(key=key, ending=Ending.FAILED, kind=FailureKind.NODE_LOST, message=message))
         for reference, running in self._running.items():
             if running == key and reference not in self._ending:
                 self._ending[reference] = float("inf") if self._group else time.monotonic() + CANCEL_ONE_S
@@ -145,6 +198,7 @@ class RayPool:
     def cancel(self) -> None:
         """Interrupt what runs; a worker that does not stop in time is ended."""
         running, self._running = list(self._running), {}
+        self._resting.clear()
         self._ending.clear()
         with contextlib.suppress(ray.exceptions.RayError):
             for reference in running:
@@ -170,9 +224,15 @@ class StageSender:
             self._last_step = now
         self._sender.put(StageEvent(self._key, event))
 
+    def placed(self) -> None:
+        """Say on which node it begins."""
+        node = ray.get_runtime_context().get_node_id()
+        self._sender.put(StagePlaced(self._key, node, ray.util.get_node_ip_address()))
+
 
 def _train(job: StageJob, setting: StudySetting, send: StageSender) -> StageOutcome:
     prepare_ray()
+    send.placed()
     return train_job(job, setting, send)
 
 

@@ -14,6 +14,7 @@ import traceback
 from typing import Any
 
 from pmd_ray.run.cluster import prepare_ray
+from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
@@ -134,7 +135,8 @@ def _group_loop(config: dict[str, Any]) -> None:
         return
     try:
         with storage_failures_named(stage.out):
-            shop = open_workshop(stage.chain, config["places"])
+            # Of a graph by fingerprint each node has a copy of its own.
+            shop = open_workshop(stage.chain, bring_graph(stage.chain.dataset.source, config["places"]))
             train_stage(stage, shop, workers=Workers.current(), listen=send, after_epoch=_report)
     except Exception as error:
         # A lost neighbour shows as an error of the collective: a new group mends that. All else would only come again.

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pmd_ray.run.cluster_leases import keep_leases
+from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
@@ -27,6 +28,7 @@ from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerE
 from pmd_ray.spec.places import Places
 from pmd_ray.store.artifacts import ArtifactBroken
 from pmd_ray.store.leases import Busy
+from pmd_ray.store.location import local_path
 from pmd_ray.store.provenance import gather
 from pmd_ray.store.store import AttemptWriter, Store
 from pmd_ray.train.costs import COSTS, Costs, PeakMemory, latency_ms
@@ -105,7 +107,7 @@ def _train(
 
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
-    shop = _open_shop(job, setting)
+    shop = _open_shop(job, setting, store)
     work = store.work(job.key)
     stage = Stage(
         chain=job.chain,
@@ -245,10 +247,11 @@ def _signature(error: BaseException) -> str:
 
 @lru_cache(maxsize=4)
 def _open_store(location: str) -> Store:
-    return keep_leases(Store.open(location))
+    # The driver has made it: a folder that is no store here is one that this node does not see.
+    return keep_leases(Store.open(location, create=local_path(location) is None))
 
 
-def _open_shop(job: StageJob, setting: StudySetting) -> Workshop:
+def _open_shop(job: StageJob, setting: StudySetting, store: Store) -> Workshop:
     """The graph, encoder and texts of a stage; a warm worker has them already.
 
     Raises:
@@ -256,7 +259,7 @@ def _open_shop(job: StageJob, setting: StudySetting) -> Workshop:
     """
     chain = job.chain
     seed = chain.seed if chain.encoder.name == "scratch" else None
-    shop = _SHOPS.get(chain, seed, setting.places)
+    shop = _SHOPS.get(chain, seed, bring_graph(chain.dataset.source, setting.places, store))
     facts = Facts(dataset=shop.graph.fingerprint, encoder=shop.source.fingerprint, device=setting.device)
     if job.key not in {stage.key for stage in stages_of_chain(chain, facts)}:
         raise UserError(

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from pmd_ray.plan.tree import PlannedStage
 from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.spec.chain import ChainConfig
+from pmd_ray.spec.chain_stages import ChainStage
 from pmd_ray.spec.grade import GradeConfig
 
 
@@ -22,6 +24,18 @@ class StageJob:
     teacher_key: str | None
     teacher: str | None
     control_of: str | None
+
+    @classmethod
+    def of(cls, stage: ChainStage | PlannedStage, chain: ChainConfig) -> StageJob:
+        """What trains a stage of a chain."""
+        return cls(
+            key=stage.key,
+            chain=chain,
+            grade=stage.grade,
+            teacher_key=stage.teacher_key,
+            teacher=stage.teacher,
+            control_of=stage.control_of,
+        )
 
 
 class Ending(StrEnum):

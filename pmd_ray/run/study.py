@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pmd_ray.plan.identities import Device, Identities, identify
 from pmd_ray.plan.tree import StageTree, build_tree
 from pmd_ray.run.folder import locked, write_whole
+from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.study_events import ArtifactSetAside, StudyListener, unheard
 from pmd_ray.run.walk import Walk, Walked
 from pmd_ray.run.workers import WorkerPlan
@@ -21,8 +24,12 @@ from pmd_ray.spec.places import Places
 from pmd_ray.spec.study import StudyConfig
 from pmd_ray.spec.study_changes import changes
 from pmd_ray.spec.study_folder import RECORD, read_record
-from pmd_ray.spec.study_record import StudyRecord
+from pmd_ray.spec.study_record import RunHeader, StudyRecord
 from pmd_ray.store.store import Store
+
+if TYPE_CHECKING:
+    from pmd_ray.run.ray_pool import RayPool
+    from pmd_ray.run.stage_call import StudySetting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,61 @@ class StudyOptions:
         """All workers together; of an elastic group at the most."""
         return self.gpus if self.plan.local else float(self.plan.most) if self.plan.gpu else 0.0
 
+    def header(self, identities: Identities, store: Store, *, file: str, overrides: Sequence[str]) -> RunHeader:
+        """How a run that is started now was started.
+
+        Raises:
+            UserError: graph or encoder are not on this machine.
+        """
+        if identities.dataset is None:
+            raise UserError("; ".join(identities.missing))
+        return RunHeader(
+            file=file,
+            overrides=tuple(overrides),
+            storage=store.location,
+            device=self.device,
+            threads=self.cpus,
+            workers=self.plan.text,
+            gpus=self.gpus,
+            slots=self.slots,
+            home=None if self.places.data_home is None else str(self.places.data_home),
+            dataset=identities.dataset,
+            encoders=identities.encoders,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=shlex.join(["pmd", *sys.argv[1:]]),
+        )
+
+    def setting(self, store: Store, *, study: str, command: str) -> StudySetting:
+        """What all stages of a study share."""
+        from pmd_ray.run.stage_call import StudySetting
+
+        return StudySetting(
+            storage=store.location,
+            study=study,
+            places=self.places,
+            device=self.device,
+            threads=self.cpus if self.device == "cpu" else None,
+            plan=self.plan,
+            command=command,
+            gpus=self.gpus_of_stage,
+        )
+
+    @contextmanager
+    def cluster(self, store: Store) -> Iterator[None]:
+        """A Ray that holds such stages (`cluster_for`), all of whose nodes see the store (`probe_storage`)."""
+        from pmd_ray.run.cluster import cluster_for
+        from pmd_ray.run.probe import probe_storage
+
+        with cluster_for(self.plan, cpus=self.cpus, gpus=self.gpus):
+            probe_storage(store)
+            yield
+
+    def pool(self, setting: StudySetting, *, listen: StudyListener) -> RayPool:
+        """Workers for them, inside the cluster."""
+        from pmd_ray.run.ray_pool import RayPool
+
+        return RayPool(setting, cpus=self.cpus, gpus=self.gpus, slots=self.slots, listen=listen)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -64,34 +126,17 @@ def prepare(
         UserError: the graph is not there; an encoder cannot be loaded.
         SpecError: a grade asks for layers that its encoder or teacher lacks.
     """
-    identities = _identified(study, options)
-    if identities.dataset is None:
-        raise UserError("; ".join(identities.missing))
+    places = bring_graph(study.variants[0].arms[0].chain.dataset.source, options.places, store)
+    identities = _identified(study, options.device, places)
+    started = options.header(identities, store, file=file, overrides=overrides)
     tree = build_tree(study.runs(), identities.facts_of)
-    record = StudyRecord(
-        study=study,
-        file=file,
-        overrides=tuple(overrides),
-        storage=store.location,
-        device=options.device,
-        threads=options.cpus,
-        workers=options.plan.text,
-        gpus=options.gpus,
-        slots=options.slots,
-        home=None if options.places.data_home is None else str(options.places.data_home),
-        dataset=identities.dataset,
-        encoders=identities.encoders,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["pmd", *sys.argv[1:]]),
-        runs=tree.runs,
-        keys=tuple(tree.stages),
-    )
+    record = StudyRecord(study=study, runs=tree.runs, keys=tuple(tree.stages), **started.header)
     return Prepared(record=record, tree=tree, store=store)
 
 
-def _identified(study: StudyConfig, options: StudyOptions) -> Identities:
+def _identified(study: StudyConfig, device: Device, places: Places) -> Identities:
     """The study's fingerprints; an encoder of the Hub is downloaded once where it is not there."""
-    identities = identify(study, device=options.device, home=options.places.data_home)
+    identities = identify(study, device=device, home=places.data_home, graphs=places.graphs)
     if identities.known or identities.dataset is None:
         return identities
     from pmd_ray.model.source import load_source
@@ -100,7 +145,7 @@ def _identified(study: StudyConfig, options: StudyOptions) -> Identities:
         for arm in variant.arms:
             if arm.chain.encoder.name != "scratch":
                 load_source(arm.chain.encoder)
-    return identify(study, device=options.device, home=options.places.data_home)
+    return identify(study, device=device, home=places.data_home, graphs=places.graphs)
 
 
 def run_study(
@@ -133,25 +178,10 @@ def run_study(
         estimated = {key: 1.0 * stage.grade.layers for key, stage in tree.stages.items()} | dict(cost or {})
         if stored >= tree.stages.keys():  # nothing to train: Ray's start would be all that it costs
             return Walked(done=stored)
-        from pmd_ray.run.cluster import cluster_for
         from pmd_ray.run.cluster_leases import keep_leases
-        from pmd_ray.run.ray_pool import RayPool
-        from pmd_ray.run.stage_call import StudySetting
 
-        setting = StudySetting(
-            storage=store.location,
-            study=record.study.name,
-            places=options.places,
-            device=options.device,
-            threads=options.cpus if options.device == "cpu" else None,
-            plan=options.plan,
-            command=record.command,
-            gpus=options.gpus_of_stage,
-        )
-        with (
-            cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus),
-            RayPool(setting, cpus=options.cpus, gpus=options.gpus, slots=options.slots, listen=listen) as pool,
-        ):
+        setting = options.setting(store, study=record.study.name, command=record.command)
+        with options.cluster(store), options.pool(setting, listen=listen) as pool:
             return Walk(tree, keep_leases(store), pool, stored=stored, cost=estimated, listen=listen).run()
 
 

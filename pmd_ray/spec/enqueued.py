@@ -11,6 +11,7 @@ from pmd_ray.spec.points import chain_of, params_of
 from pmd_ray.spec.presets import PAPER_LAYERS, halving_rates
 from pmd_ray.spec.search import SearchConfig
 from pmd_ray.spec.search_chain import STUDENTS, meaning_of
+from pmd_ray.spec.search_record import DEFAULT, PAPER
 from pmd_ray.spec.variants import touched
 
 Settings = dict[str, Any]
@@ -22,13 +23,13 @@ SLOW_RATES = (0.2, 0.15, 0.1, 0.05, 0.0)
 
 @dataclass(frozen=True)
 class Enqueued:
-    """A point with a name; it may lie outside the space."""
+    """A point that is tried before any is drawn; it may lie outside the space."""
 
     name: str
     settings: Settings
     """Dotted, over the baseline."""
     params: dict[str, Any] | None
-    """What draws it; None outside the space."""
+    """What draws it; None outside the space: it runs, and the sampler is not told of it."""
 
 
 def enqueued(search: SearchConfig, *, target: int | None) -> list[Enqueued]:
@@ -54,7 +55,7 @@ def enqueued(search: SearchConfig, *, target: int | None) -> list[Enqueued]:
 def named_points(search: SearchConfig) -> Iterator[tuple[str, Settings]]:
     """Names and settings, whatever their depth, equal ones too."""
     if search.enqueue.default:
-        yield "default", {}
+        yield DEFAULT, {}
     if search.enqueue.paper:
         yield from _papers(search)
     yield from search.enqueue.points.items()
@@ -81,7 +82,7 @@ def _layers_of_paper(search: SearchConfig) -> list[int]:
 
 def _with_changes(search: SearchConfig, paper: Settings) -> Iterator[tuple[str, Settings]]:
     space, students = search.space, len(paper["mask_rates"])
-    yield "paper", paper
+    yield PAPER, paper
     if space.weights is not None:
         yield "paper without feature loss", {**paper, "loss.beta": 0.0}
     if space.masks is not None:

@@ -181,6 +181,11 @@ class StrategyConfig(Frozen):
     warm_start: bool = False
     """Tell the sampler of finished trials of earlier searches on this storage with the same question."""
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether every point is tried, in order, and none is drawn."""
+        return "grid" in (self.strategy, self.sampler)
+
     @model_validator(mode="after")
     def _objectives_fit(self) -> StrategyConfig:
         asked = self.objectives
@@ -262,6 +267,11 @@ class SearchConfig(Frozen):
     def meaning(self) -> str:
         """Digest of what decides which points are tried and what they are worth: another one is another search."""
         return digest(self.model_dump(mode="json", exclude={"about", "budget", "confirm", "nuisance"}))
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every point of the space is tried."""
+        return self.search.is_grid
 
     @property
     def multi_objective(self) -> bool:

@@ -28,6 +28,15 @@ def chain_of(search: SearchConfig, settings: Mapping[str, Any]) -> ChainConfig:
     return _built(_drafts(search, settings), search.name)
 
 
+def confirmed_chain(search: SearchConfig, settings: Mapping[str, Any]) -> ChainConfig:
+    """The chain of dotted settings as the confirmation trains it; its study lays each of its seeds over it.
+
+    Raises:
+        SpecError: it cannot be built.
+    """
+    return chain_of(search, {**settings, **search.confirm.settings})
+
+
 def meaning_of(search: SearchConfig, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Equal for settings whose chains train the same stages.
 

@@ -61,7 +61,7 @@ def strategy_errors(search: SearchConfig) -> list[str]:
             for key in search.space.settings
             if key.partition(".")[0] in CHAIN_KEYS
         ]
-    if asked.strategy == "grid" or asked.sampler == "grid":
+    if asked.is_grid:
         errors += [
             f"{where}: a range without steps has no end of values to list; give it a list or a step for a grid"
             for where, values in values_of(search)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pmd_ray.spec.base import Frozen
-from pmd_ray.spec.chain_file import exists_as, find_chain, parse_override, read_draft
-from pmd_ray.spec.draft import DRAFT_KEYS, build_chain
-from pmd_ray.spec.errors import SpecError, UserError, nearest
+from pmd_ray.spec.chain_file import parse_override, read_draft
+from pmd_ray.spec.draft import build_chain
+from pmd_ray.spec.errors import SpecError, nearest
+from pmd_ray.spec.file_parts import about_of, baseline_of, find_file, name_of, settings_of, shipped_in, unknown_keys
 from pmd_ray.spec.presets import Draft
 from pmd_ray.spec.search import ConfirmConfig, EnqueueConfig, SearchBudget, SearchConfig, SpaceConfig, StrategyConfig
 from pmd_ray.spec.search_chain import chain_of
@@ -19,7 +20,6 @@ from pmd_ray.spec.search_sections import section, space_of
 from pmd_ray.spec.search_tryout import drawing_errors
 from pmd_ray.spec.study import Metric
 from pmd_ray.spec.study_overrides import lay_over
-from pmd_ray.spec.variants import NAME
 
 SHIPPED = Path(__file__).resolve().parents[1] / "search_spaces"
 KEYS = {
@@ -52,7 +52,7 @@ class _Roles(Frozen):
 
 def shipped_searches() -> list[str]:
     """Names of the search files inside the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    return shipped_in(SHIPPED)
 
 
 def find_search(name: str) -> Path:
@@ -61,18 +61,7 @@ def find_search(name: str) -> Path:
     Raises:
         UserError: there is neither.
     """
-    path = Path(name)
-    if exists_as(path, Path.is_file):
-        return path
-    plain = path.stem if path.suffix in ("", ".yaml", ".yml") else name
-    if plain in shipped_searches() and path.parent in (Path(), Path("search_spaces")):
-        return SHIPPED / f"{plain}.yaml"
-    if exists_as(path, Path.is_dir):
-        raise UserError(f"'{name}' is a folder; give the search file in it")
-    known = ", ".join(shipped_searches())
-    raise UserError(
-        f"no search file '{name}'; give a path or a shipped one ({known}){nearest(plain, shipped_searches())}"
-    )
+    return find_file(name, SHIPPED, noun="search")
 
 
 def load_search(name: str, overrides: Sequence[str] = ()) -> SearchConfig:
@@ -122,7 +111,7 @@ class _Reading:
     over: list[Draft]
 
     def search(self) -> SearchConfig | None:
-        self._unknown_keys()
+        self.errors += unknown_keys(self.given, KEYS)
         drafts = self._baseline()
         before = len(self.errors)
         space = space_of(self.given.get("space"), self.errors)
@@ -135,8 +124,8 @@ class _Reading:
             "confirm": section(self.given.get("confirm"), "confirm", ConfirmConfig, self.errors),
         }
         search = SearchConfig(
-            name=self._name(),
-            about=" ".join(str(self.given.get("about") or "").split()),
+            name=name_of(self.given, self.path, self.errors) or "search",
+            about=about_of(self.given),
             drafts=tuple(drafts),
             seed=self._seed(),
             metric=self._metric(),
@@ -158,22 +147,6 @@ class _Reading:
             self.errors += point_errors(search) + self._confirm_builds(search)
         return search
 
-    def _unknown_keys(self) -> None:
-        for key in self.given:
-            if key in KEYS:
-                continue
-            hint = nearest(str(key), KEYS)
-            if not hint and str(key).partition(".")[0] in DRAFT_KEYS:
-                hint = "; a setting of the chains goes under settings"
-            self.errors.append(f"{key}: unknown key{hint} (keys: {', '.join(KEYS)})")
-
-    def _name(self) -> str:
-        name = self.given.get("name", self.path.stem)
-        if isinstance(name, str) and NAME.fullmatch(name):
-            return name
-        self.errors.append(f"name: must be letters, digits and _ . = , - (it names a folder), got {name!r}")
-        return "search"
-
     def _seed(self) -> int:
         seed = self.given.get("seed", 0)
         if type(seed) is int and 0 <= seed < 2**63:
@@ -190,27 +163,10 @@ class _Reading:
         return "mrr"
 
     def _baseline(self) -> list[Draft]:
-        given, drafts = self.given.get("baseline"), list[Draft]()
-        if isinstance(given, dict):
-            drafts = [given]
-        elif isinstance(given, str):
-            beside = self.path.parent / given
-            try:
-                found = beside if exists_as(beside, Path.is_file) else find_chain(given)
-                drafts = [{"preset": given}] if found is None else [read_draft(found)]
-            except SpecError as error:
-                self.errors += [f"baseline: {line}" for line in error.errors]
-            except UserError as error:
-                self.errors.append(f"baseline: {error}")
-        else:
-            self.errors.append("baseline: missing; name a chain (demo), a preset (pmd_code) or a chain file")
+        drafts = baseline_of(self.given, self.path, self.errors)
         if not drafts:
             return []
-        settings = self.given.get("settings")
-        if isinstance(settings, dict):
-            drafts.append(settings)
-        elif settings is not None:
-            self.errors.append("settings: must map settings to values, as in {optimiser.epochs: 3}")
+        drafts += settings_of(self.given, self.errors)
         drafts += self.over
         if any("seed" in draft for draft in drafts[1:]):
             self.errors.append("seed: the search has one, for sampling and training; give it there")

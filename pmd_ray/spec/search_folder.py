@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.record_file import read_record_file
 from pmd_ray.spec.search_record import SearchRecord
 
 RECORD = "search.json"
@@ -24,15 +21,4 @@ def read_search(out: Path) -> SearchRecord:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    path = out / RECORD
-    try:
-        return SearchRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{out} holds no search ({RECORD} is missing); start one with pmd search FILE --out {out}"
-        ) from None
-    except (OSError, ValueError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} cannot be read ({reason}); remove it and run the search again: the storage keeps its trials"
-        ) from None
+    return read_record_file(out / RECORD, SearchRecord, noun="search", verb="search", kept="trials")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from pydantic import ValidationError
 
@@ -11,18 +10,17 @@ from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.search_record import SearchRecord
 
 
-def stored_search(studies: Mapping[str, str], name: str, *, where: str) -> SearchRecord | None:
-    """The record of a search by its `id`; None where there is none.
+def read_stored(text: str | None, name: str, *, where: str) -> SearchRecord | None:
+    """The record of a search from what a store has under its `id`; None where it has nothing.
 
     Args:
-        studies: Records by name, as a store keeps them.
+        text: As the store keeps it (`Store.study`).
         name: The search's `id`.
         where: The store, for messages.
 
     Raises:
         UserError: it was written by another version and cannot be read.
     """
-    text = studies.get(name)
     if text is None:
         return None
     try:

@@ -7,12 +7,15 @@ from typing import Any
 
 from pydantic import Field
 
+from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.spec.base import Frozen
 from pmd_ray.spec.search import SearchConfig
-from pmd_ray.spec.study_record import DatasetRecord, StageUse
+from pmd_ray.spec.study_record import RunHeader, StageUse
 
 FORMAT = 1
 """Raised when fields change their meaning."""
+SAMPLED, DEFAULT, PAPER = "sampled", "default", "paper"
+"""Origins of trials: points that were drawn, the baseline as it is, the paper's setting."""
 
 
 class TrialState(StrEnum):
@@ -37,6 +40,17 @@ class Report(Frozen):
     value: float
     """Validation metric."""
     grade_done: bool = False
+
+
+class EarlierTry(Frozen):
+    """A failure of a trial that was asked again afterwards."""
+
+    told: int
+    """Place of its end in the order of asks and tells."""
+    again: int
+    """Place at which it was asked again."""
+    failure: FailureKind | None = None
+    reason: str = ""
 
 
 class TrialRecord(Frozen):
@@ -83,6 +97,10 @@ class TrialRecord(Frozen):
     reports: tuple[Report, ...] = ()
     reason: str = ""
     """Why it was pruned or failed."""
+    failure: FailureKind | None = None
+    """Of the stage that it failed with; None where it did not, or where no stage of it did."""
+    earlier: tuple[EarlierTry, ...] = ()
+    """Failures after which it was asked again."""
     asked: int = 0
     """Place in the order of asks and tells, from 0."""
     told: int | None = None
@@ -93,26 +111,11 @@ class TrialRecord(Frozen):
     """What Optuna's sampler noted on the trial."""
 
 
-class SearchRecord(Frozen):
+class SearchRecord(RunHeader):
     """A search as it stands."""
 
     format: int = FORMAT
     search: SearchConfig
-    file: str
-    """Path of the file, absolute, or the name of a shipped one."""
-    overrides: tuple[str, ...] = ()
-    storage: str
-    device: str
-    threads: int = 1
-    workers: str = "1"
-    gpus: float = 0.0
-    slots: int | None = None
-    home: str | None = None
-    """How its stages are trained, as in `StudyRecord`."""
-    dataset: DatasetRecord
-    encoders: dict[str, str]
-    created: str
-    command: str
     at_once: int = 1
     """Trials at once: 1 is reproducible."""
     seconds: float = 0.0

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pmd_ray.spec.complaints import RULES
 from pmd_ray.spec.errors import nearest
+from pmd_ray.spec.file_parts import Part, said, section_of
 from pmd_ray.spec.search import Choice, LayerSpace, MaskSpace, SettingSpace, SpaceConfig, Span, Steps, WeightSpace
-from pmd_ray.spec.study_file import said
-
-Part = TypeVar("Part", bound=BaseModel)
 
 PARTS = {"layers": LayerSpace, "masks": MaskSpace, "weights": WeightSpace}
 FORMS: dict[str, type[BaseModel]] = {"choice": Choice, "steps": Steps, "span": Span}
@@ -22,11 +20,7 @@ VALUES_FORM = "must be a list of values or a range, as in [0.1, 0.2], {low: 0.0,
 
 def section(given: Any, where: str, model: type[Part], errors: list[str]) -> Part | None:
     """A section of the file, or None and why not in `errors`; what is not given is the default."""
-    try:
-        return model.model_validate({} if given is None else given)
-    except ValidationError as error:
-        errors += told(error, where, model)
-        return None
+    return section_of(given, where, model, errors=errors, words=told)
 
 
 def space_of(given: Any, errors: list[str]) -> SpaceConfig | None:

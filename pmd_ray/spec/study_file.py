@@ -10,22 +10,30 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from pmd_ray.spec.chain import ChainConfig
-from pmd_ray.spec.chain_file import exists_as, find_chain, read_draft
+from pmd_ray.spec.chain_file import read_draft
 from pmd_ray.spec.chain_stages import meaning
-from pmd_ray.spec.complaints import RULES
-from pmd_ray.spec.draft import DRAFT_KEYS, build_chain
-from pmd_ray.spec.errors import SpecError, UserError, nearest
+from pmd_ray.spec.draft import build_chain
+from pmd_ray.spec.errors import SpecError, nearest
+from pmd_ray.spec.file_parts import (
+    about_of,
+    baseline_of,
+    find_file,
+    name_of,
+    said,
+    section_of,
+    settings_of,
+    shipped_in,
+    unknown_keys,
+)
 from pmd_ray.spec.presets import Draft
 from pmd_ray.spec.study import BASELINE, ArmConfig, BudgetConfig, CompareConfig, RolesConfig, StudyConfig, VariantConfig
 from pmd_ray.spec.study_overrides import Overrides, lay_over
-from pmd_ray.spec.variants import NAME, Difference, cells_of, inherited, touched
-
-Part = TypeVar("Part", bound=BaseModel)
+from pmd_ray.spec.variants import Difference, cells_of, inherited, touched
 
 SHIPPED = Path(__file__).resolve().parents[1] / "ablations"
 KEYS = {
@@ -45,7 +53,7 @@ KEYS = {
 
 def shipped_studies() -> list[str]:
     """Names of the ablation files inside the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    return shipped_in(SHIPPED)
 
 
 def find_study(name: str) -> Path:
@@ -54,18 +62,7 @@ def find_study(name: str) -> Path:
     Raises:
         UserError: there is neither.
     """
-    path = Path(name)
-    if exists_as(path, Path.is_file):
-        return path
-    plain = path.stem if path.suffix in ("", ".yaml", ".yml") else name
-    if plain in shipped_studies() and path.parent in (Path(), Path("ablations")):
-        return SHIPPED / f"{plain}.yaml"
-    if exists_as(path, Path.is_dir):
-        raise UserError(f"'{name}' is a folder; give the ablation file in it")
-    known = ", ".join(shipped_studies())
-    raise UserError(
-        f"no ablation file '{name}'; give a path or a shipped one ({known}){nearest(plain, shipped_studies())}"
-    )
+    return find_file(name, SHIPPED, noun="ablation")
 
 
 def load_study(name: str, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -97,39 +94,27 @@ class _Reading:
     """What every chain starts from."""
 
     def study(self) -> StudyConfig | None:
-        self._unknown_keys()
+        self.errors += unknown_keys(self.given, KEYS)
         seeds = self._seeds()
-        roles = self._part("roles", RolesConfig)
-        budget = self._part("budget", BudgetConfig)
+        roles = section_of(self.given.get("roles"), "roles", RolesConfig, errors=self.errors) or RolesConfig()
+        budget = section_of(self.given.get("budget"), "budget", BudgetConfig, errors=self.errors) or BudgetConfig()
         self.drafts = self._baseline()
         differences = self._differences()
         self._roles_kept(roles, differences)
         variants = self._variants(differences, roles, seeds[0] if seeds else 0)
         compare = self._compare([d.name for d in differences])
-        name = self.given.get("name", self.path.stem)
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            self.errors.append(f"name: must be letters, digits and _ . = , - (it names a folder), got {name!r}")
-        if self.errors:
+        name = name_of(self.given, self.path, self.errors)
+        if self.errors or name is None:
             return None
-        about = " ".join(str(self.given.get("about") or "").split())
         return StudyConfig(
             name=name,
-            about=about,
+            about=about_of(self.given),
             seeds=tuple(seeds),
             variants=tuple(variants),
             roles=roles,
             compare=compare,
             budget=budget,
         )
-
-    def _unknown_keys(self) -> None:
-        for key in self.given:
-            if key in KEYS:
-                continue
-            hint = nearest(str(key), KEYS)
-            if not hint and str(key).partition(".")[0] in DRAFT_KEYS:
-                hint = "; a setting of the chains goes under settings"
-            self.errors.append(f"{key}: unknown key{hint} (keys: {', '.join(KEYS)})")
 
     def _seeds(self) -> list[int]:
         seeds = self.given.get("seeds")
@@ -144,38 +129,10 @@ class _Reading:
             self.errors.append(f"seeds: {', '.join(map(str, twice))} given twice; the same seed is the same run")
         return seeds
 
-    def _part(self, key: str, model: type[Part]) -> Part:
-        given = self.given.get(key)
-        try:
-            return model.model_validate({} if given is None else given)
-        except ValidationError as error:
-            self.errors += said(error, key, model)
-            return model()
-
     def _baseline(self) -> list[Draft]:
-        given = self.given.get("baseline")
-        drafts: list[Draft] = []
-        if isinstance(given, dict):
-            drafts = [given]
-        elif isinstance(given, str):
-            beside = self.path.parent / given
-            try:
-                found = beside if exists_as(beside, Path.is_file) else find_chain(given)
-                drafts = [{"preset": given}] if found is None else [read_draft(found)]
-            except SpecError as error:
-                self.errors += [f"baseline: {line}" for line in error.errors]
-            except UserError as error:
-                self.errors.append(f"baseline: {error}")
-        else:
-            self.errors.append("baseline: missing; name a chain (demo), a preset (pmd_code) or a chain file")
-        if self.given.get("settings") is not None:
-            if isinstance(self.given["settings"], dict):
-                drafts.append(self.given["settings"])
-            else:
-                self.errors.append("settings: must map settings to values, as in {optimiser.epochs: 3}")
+        drafts = baseline_of(self.given, self.path, self.errors) + settings_of(self.given, self.errors)
         drafts += self.over.settings
-        seed = any("seed" in draft for draft in drafts[1:])
-        if seed:
+        if any("seed" in draft for draft in drafts[1:]):
             self.errors.append("seed: a study has seeds; give them there")
         return drafts
 
@@ -277,22 +234,6 @@ class _Reading:
                     self.errors.append(f"compare.{place}.pairs: '{pair[0]}' is compared with itself")
             asked.append(question)
         return tuple(asked) or (CompareConfig(),)
-
-
-def said(error: ValidationError, where: str, model: type[BaseModel]) -> list[str]:
-    """Broken rules of a section in the user's words."""
-    lines = []
-    for found in error.errors(include_url=False):
-        place = ".".join([where, *map(str, found["loc"])])
-        match found["type"]:
-            case "extra_forbidden":
-                what = f"unknown key{nearest(str(found['loc'][-1]), model.model_fields)}"
-            case "value_error":
-                what = found["msg"].removeprefix("Value error, ")
-            case kind:
-                what = f"{RULES.get(kind) or found['msg'].replace('Input should', 'must')}, got {found['input']!r}"
-        lines.append(f"{place}: {what}")
-    return lines
 
 
 def _within(setting: str, role: str) -> bool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.record_file import read_record_file
 from pmd_ray.spec.study_record import StudyRecord
 
 RECORD = "study.json"
@@ -19,15 +16,4 @@ def read_record(out: Path) -> StudyRecord:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    path = out / RECORD
-    try:
-        return StudyRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{out} holds no study ({RECORD} is missing); start one with pmd ablate FILE --out {out}"
-        ) from None
-    except (OSError, ValueError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} cannot be read ({reason}); remove it and run the study again: the storage keeps its stages"
-        ) from None
+    return read_record_file(out / RECORD, StudyRecord, noun="study", verb="ablate", kept="stages")

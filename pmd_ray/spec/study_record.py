@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pmd_ray.spec.base import Frozen
+from pmd_ray.spec.chain_stages import ChainStage
 from pmd_ray.spec.study import StudyConfig
 
 FORMAT = 1
@@ -22,6 +25,19 @@ class StageUse(Frozen):
     teacher_key: str | None
     control_of: str | None = None
     """The student whose network it trains without a teacher."""
+
+    @classmethod
+    def of(cls, stage: ChainStage) -> StageUse:
+        """A stage as its chain writes it."""
+        return cls(
+            grade=stage.grade.name,
+            layers=stage.grade.layers,
+            mask_rate=stage.grade.mask.rate,
+            key=stage.key,
+            teacher=stage.teacher,
+            teacher_key=stage.teacher_key,
+            control_of=stage.control_of,
+        )
 
 
 class RunRecord(Frozen):
@@ -50,13 +66,11 @@ class DatasetRecord(Frozen):
     test: int
 
 
-class StudyRecord(Frozen):
-    """A study as it was started."""
+class RunHeader(Frozen):
+    """How a study or a search was started, and on what."""
 
-    format: int = FORMAT
-    study: StudyConfig
     file: str
-    """Path of the ablation file, absolute, or the name of a shipped one."""
+    """Path of its file, absolute, or the name of a shipped one."""
     overrides: tuple[str, ...] = ()
     """What `--set` said."""
     storage: str
@@ -78,6 +92,18 @@ class StudyRecord(Frozen):
     created: str
     """UTC, ISO 8601."""
     command: str
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """These fields by name, for another record."""
+        return {name: getattr(self, name) for name in RunHeader.model_fields}
+
+
+class StudyRecord(RunHeader):
+    """A study as it was started."""
+
+    format: int = FORMAT
+    study: StudyConfig
     runs: tuple[RunRecord, ...]
     keys: tuple[str, ...]
     """Every stage, once: what a garbage collection must leave."""

@@ -63,6 +63,15 @@ def test_a_stored_study_is_reported_without_torch_or_ray(trained: Path, tmp_path
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_an_unknown_format_is_refused_before_anything_is_trained(tmp_path: Path, pmd: Pmd) -> None:
+    file = tiny_study.write_study(tmp_path)
+    store = tmp_path / "store"
+    done = pmd("ablate", str(file), "--storage", str(store), "--out", str(tmp_path / "run"), "--format", "htlm")
+    assert done.code == 2
+    assert "--format htlm: not known; did you mean 'html'?" in " ".join(done.err.split())
+    assert not store.exists() and not (tmp_path / "run").exists()
+
+
 def test_run_twice_the_tables_are_equal(trained: Path, tmp_path: Path, pmd: Pmd) -> None:
     assert pmd(*arguments(trained, tmp_path / "run")).code == 0
     table = tmp_path / "run" / "tables" / "summary.csv"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from report.synthetic_study import Made, make_study
+
+from pmd_ray.report import search_report, study_report
 
 pytestmark = pytest.mark.whole
 
@@ -42,6 +45,19 @@ def test_report_as_one_object(pmd: Pmd, made: Made, tmp_path: Path) -> None:
 def test_report_of_no_study_and_unknown_formats(pmd: Pmd, made: Made, tmp_path: Path) -> None:
     assert (done := pmd("report", tmp_path)).code == 2 and "holds no study" in done.err
     assert (done := pmd("report", made.folder, "--format", "pdf")).code == 2 and "--format pdf: not known" in done.err
+
+
+def test_help_names_the_formats_that_there_are(pmd: Pmd) -> None:
+    study, search = ", ".join(study_report.FORMATS), ", ".join(search_report.FORMATS)
+    assert set(search_report.FORMATS) - set(study_report.FORMATS) == {"yaml"}
+    says = {
+        "ablate": f"{study} (default: all).",
+        "search": f"{search} (default: all). The confirmation's report has all of them but yaml.",
+        "resume": f"Of a study: {study}; of a search: {search} (default: all).",
+        "report": f"Of a study: {study}; of a search: {search} (default: all).",
+    }
+    for verb, words in says.items():
+        assert words in re.sub(r"[\s│|]+", " ", pmd(verb, "--help").out), verb
 
 
 def test_show_prints_the_card(pmd: Pmd, made: Made) -> None:

@@ -124,6 +124,20 @@ def test_report_writes_it_again(toy: Toy, pmd: Pmd) -> None:
     assert (toy.folder / "other" / "confirm" / "report.html").is_file()
 
 
+def test_the_confirmation_is_reported_in_the_formats_that_were_asked_for(toy: Toy, pmd: Pmd) -> None:
+    def suffixes(folder: Path) -> set[str]:
+        return {path.suffix for path in folder.rglob("*") if path.is_file() and path.name[0] != "."}
+
+    assert suffixes(toy.run / "confirm") == {".csv", ".json"}
+    for formats, confirmed in (("md,yaml", {".md"}), ("yaml", set())):
+        out = toy.folder / formats
+        assert pmd("report", toy.run, "--out", out, "--format", formats).code == 0
+        assert suffixes(out / "confirm") == confirmed and (out / "best.yaml").is_file()
+    refused = pmd("report", toy.run, "--out", toy.folder / "refused", "--format", "md,parquet")
+    assert refused.code == 2 and "--format parquet: not known" in refused.err
+    assert not (toy.folder / "refused").exists()
+
+
 def test_plan_of_what_is_stored(toy: Toy, pmd: Pmd) -> None:
     storage = ("--storage", toy.folder / "store")
     told = pmd("plan", toy.file, *storage, "--json").json

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmd_ray.plan.rate import Rate
-from pmd_ray.plan.search_draws import RandomSuggest, combinations, drawn_rounds
+from pmd_ray.plan.search_draws import combinations, drawn_rounds
 from pmd_ray.plan.search_lines import search_lines
 from pmd_ray.plan.search_plan import SearchPlan, make_search_plan
 from pmd_ray.plan.search_studies import identify_search, tree_of_trials
 from pmd_ray.spec.points import all_params
 from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.suggest import Randomly
 
 SCRATCH = {"name": "scratch", "scratch": {"layers": 12, "width": 32, "heads": 4, "vocabulary": 400}}
 FIVE = [0.0, 0.1, 0.2, 0.3, 0.4]
@@ -229,7 +230,7 @@ def test_combinations_bound_the_points(searched: Any, per: str) -> None:
     step=st.sampled_from([1, 2, 5]),
 )
 def test_random_values_lie_within(seed: int, low: int, size: int, step: int) -> None:
-    one, same = RandomSuggest(seed), RandomSuggest(seed)
+    one, same = Randomly(seed), Randomly(seed)
     for _ in range(3):
         whole = one.suggest_int("i", low, low + size, step=step)
         assert low <= whole <= low + size and (whole - low) % step == 0
@@ -243,3 +244,38 @@ def test_random_values_lie_within(seed: int, low: int, size: int, step: int) -> 
         same.suggest_float("g", 1e-5, 1e-3, log=True)
         same.suggest_int("h", 1, 64, log=True)
         same.suggest_categorical("c", ["a", None])
+
+
+def test_a_plan_draws_the_same_points_again(searched: Any) -> None:
+    """The first two of a seed, literally: another sequence would be another plan."""
+    space = {
+        "masks": {"first": {"low": 0.0, "high": 0.3, "step": 0.1}, "ratio": [0.5, 1.0]},
+        "weights": {
+            "form": "log_ratio",
+            "alpha": {"low": 0.01, "high": 3.0, "log": True},
+            "beta": {"low": 0.01, "high": 3.0, "log": True},
+        },
+        "settings": {
+            "optimiser.lr": {"values": {"low": 1e-5, "high": 1e-3, "log": True}},
+            "optimiser.weight_decay": {"values": {"low": 0.0, "high": 0.1, "step": 0.01}},
+            "optimiser.epochs": {"values": {"low": 1, "high": 9, "step": 2}},
+        },
+    }
+    (drawn,) = drawn_rounds(searched(space, budget={"trials": 2}))
+    assert [trial.settings for trial in drawn.trials] == [
+        {
+            "mask_rates": [0.0, 0.0, 0.0],
+            "loss.alpha": 0.050446,
+            "optimiser.lr": 0.0004208087539133302,
+            "optimiser.weight_decay": 0.01,
+            "optimiser.epochs": 9,
+        },
+        {
+            "mask_rates": [0.3, 0.3, 0.0],
+            "loss.alpha": 0.025587,
+            "loss.beta": 0.182626,
+            "optimiser.lr": 0.0009432144528822505,
+            "optimiser.weight_decay": 0.01,
+            "optimiser.epochs": 3,
+        },
+    ]

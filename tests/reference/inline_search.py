@@ -17,7 +17,7 @@ from pmd_ray.run.study_events import StageEvent, StudyListener
 from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.train.costs import REPEATS
 from reference.inline_pool import InlinePool
-from reference.tiny import write_graph
+from reference.tiny import write_config
 
 SEARCH = """\
 about: Whether masks help forty entities.
@@ -40,14 +40,7 @@ TRIALS = 4
 
 def write_search(folder: Path, name: str = "toy", **changes: str) -> Path:
     """A graph and a search over it, in a folder; `changes` replaces parts of the text."""
-    source = folder / "graph" if (folder / "graph").is_dir() else write_graph(folder / "graph")
-    text = SEARCH.replace("SOURCE", str(source))
-    for old, new in changes.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    path = folder / f"{name}.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_config(folder, f"{name}.yaml", SEARCH, **changes)
 
 
 @dataclass

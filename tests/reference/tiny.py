@@ -1,4 +1,4 @@
-"""A graph of 40 entities in a folder and a chain over it that trains in seconds: for tests of whole commands."""
+"""A graph of 40 entities in a folder, files over it, and a chain that trains in seconds: for whole commands."""
 
 from __future__ import annotations
 
@@ -36,10 +36,19 @@ def write_graph(folder: Path) -> Path:
     return folder
 
 
-def write_chain(folder: Path, **settings: str) -> Path:
-    """A graph and `chain.yaml` in a folder; `settings` are further lines of the file."""
-    source = write_graph(folder / "graph")
-    text = CHAIN.replace("SOURCE", str(source)) + "".join(f"{key}: {value}\n" for key, value in settings.items())
-    path = folder / "chain.yaml"
+def write_config(folder: Path, name: str, text: str, /, **changes: str) -> Path:
+    """A graph and a file over it in a folder; SOURCE stands for the graph, `changes` replaces other parts."""
+    graph = folder / "graph"
+    text = text.replace("SOURCE", str(graph if graph.is_dir() else write_graph(graph)))
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def write_chain(folder: Path, **settings: str) -> Path:
+    """A graph and `chain.yaml` in a folder; `settings` are further lines of the file."""
+    lines = "".join(f"{key}: {value}\n" for key, value in settings.items())
+    return write_config(folder, "chain.yaml", CHAIN + lines)

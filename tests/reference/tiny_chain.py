@@ -20,13 +20,14 @@ from pmd_ray.kg.write import write_graph
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.draft import build_chain
 from pmd_ray.spec.grade import GradeConfig
+from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.checkpoint import Progress
 from pmd_ray.train.events import EpochDone, Event, StepDone
 from pmd_ray.train.stage import Stage, train_stage
 from pmd_ray.train.workers import Workers
-from pmd_ray.train.workshop import Places, Workshop, open_workshop
+from pmd_ray.train.workshop import Workshop, open_workshop
 from reference import small
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from pmd_ray.plan.identities import identify
 from pmd_ray.plan.tree import StageTree, build_tree
 from pmd_ray.spec.study import StudyConfig
 from pmd_ray.spec.study_file import load_study
-from reference.tiny import write_graph
+from reference.tiny import write_config
 
 STUDY = """\
 name: tiny
@@ -32,13 +32,7 @@ NAIVE, DISTINCT = 30, 18
 
 def write_study(folder: Path, *, epochs: int = 2, **changes: str) -> Path:
     """A graph and `tiny.yaml` in a folder; `changes` replaces parts of the text."""
-    source = folder / "graph" if (folder / "graph").is_dir() else write_graph(folder / "graph")
-    text = STUDY.replace("SOURCE", str(source)).replace("EPOCHS", str(epochs))
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    path = folder / "tiny.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_config(folder, "tiny.yaml", STUDY.replace("EPOCHS", str(epochs)), **changes)
 
 
 def tree_of(study: StudyConfig) -> StageTree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pmd_ray.plan.search_draws import drawn_rounds
 from pmd_ray.plan.search_studies import identify_search
@@ -10,8 +11,10 @@ from pmd_ray.run.search.search import PreparedSearch, prepare_search
 from pmd_ray.run.study import StudyOptions
 from pmd_ray.spec.places import Places
 from pmd_ray.spec.search_file import load_search
+from pmd_ray.spec.search_record import SearchRecord
 from pmd_ray.store.store import Store
-from reference.tiny import write_graph
+from reference.tiny import write_config
+from reference.toy_studies import SMALL
 
 SEARCH = """\
 name: tiny
@@ -34,21 +37,7 @@ enqueue: {default: true, paper: false}
 budget: {trials: 8}
 confirm: {best: 0}
 """
-DEPTH = 3
-"""Layers of the encoder of shipped searches."""
-COMMON = (
-    "dataset.text.max_tokens=20",
-    f"encoder={{name: scratch, dropout: 0.0, scratch: {{layers: {DEPTH}, width: 16, heads: 2, vocabulary: 200}}}}",
-    "mask_rates=[0.2, 0.0]",
-    "layers=[3, 2, 1]",
-    "optimiser.epochs=2",
-    "optimiser.steps_per_epoch=2",
-    "optimiser.batch=8",
-    "optimiser.micro_batch=4",
-    "optimiser.lr=1e-3",
-    "select.valid_triples=4",
-    "confirm.best=0",
-)
+COMMON = (*SMALL, "mask_rates=[0.2, 0.0]", "layers=[3, 2, 1]", "optimiser.epochs=2", "confirm.best=0")
 WAYS = ("space.layers.first=[3]", "space.layers.between=[2]", "space.layers.at_most=1")
 OWN: dict[str, tuple[str, ...]] = {
     "quickstart": (
@@ -87,13 +76,7 @@ def toy_overrides(search: str, graph: Path) -> list[str]:
 
 def write_search(folder: Path, *, epochs: int = 2, **changes: str) -> Path:
     """A graph and `tiny.yaml` in a folder; `changes` replaces parts of the text."""
-    source = folder / "graph" if (folder / "graph").is_dir() else write_graph(folder / "graph")
-    text = SEARCH.replace("SOURCE", str(source)).replace("EPOCHS", str(epochs))
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    path = folder / "tiny.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_config(folder, "tiny.yaml", SEARCH.replace("EPOCHS", str(epochs)), **changes)
 
 
 def prepared(
@@ -110,3 +93,9 @@ def prepared(
 def options_in(folder: Path, *, slots: int | None = 1) -> StudyOptions:
     """Stages on one core each, caches in a folder."""
     return StudyOptions(places=Places(cache=folder / "cache"), device="cpu", slots=slots)
+
+
+def told(record: SearchRecord) -> list[dict[str, Any]]:
+    """Its trials without what depends on the clock."""
+    clocks = {"latency_ms", "seconds", "started", "ended"}
+    return [trial.model_dump(mode="json", exclude=clocks) for trial in record.trials]

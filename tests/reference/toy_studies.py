@@ -6,17 +6,17 @@ from pathlib import Path
 
 DEPTH = 3
 """Layers of the encoder."""
-COMMON = (
+SMALL = (
     "dataset.text.max_tokens=20",
     f"encoder={{name: scratch, dropout: 0.0, scratch: {{layers: {DEPTH}, width: 16, heads: 2, vocabulary: 200}}}}",
-    "optimiser.epochs=1",
     "optimiser.steps_per_epoch=2",
     "optimiser.batch=8",
     "optimiser.micro_batch=4",
     "optimiser.lr=1e-3",
     "select.valid_triples=4",
-    "seeds=[0]",
 )
+"""Of any chain."""
+COMMON = (*SMALL, "optimiser.epochs=1", "seeds=[0]")
 LAST = "compare=[{grade: last}]"
 """In place of questions that name depths."""
 OWN: dict[str, tuple[str, ...]] = {

@@ -232,15 +232,4 @@ def _reports(stages: tuple[StageUse, ...], value: float) -> tuple[Report, ...]:
 def _chain(search: SearchConfig, settings: dict[str, Any]) -> tuple[ChainConfig, tuple[StageUse, ...]]:
     """A chain and its stages."""
     chain = chain_of(search, settings)
-    stages = tuple(
-        StageUse(
-            grade=stage.grade.name,
-            layers=stage.grade.layers,
-            mask_rate=stage.grade.mask.rate,
-            key=stage.key,
-            teacher=stage.teacher,
-            teacher_key=stage.teacher_key,
-        )
-        for stage in stages_of_chain(chain, FACTS)
-    )
-    return chain, stages
+    return chain, tuple(map(StageUse.of, stages_of_chain(chain, FACTS)))

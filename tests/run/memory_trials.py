@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 
 from pmd_ray.run.search.recorded import RecordedSearch
 from pmd_ray.run.search.reports import TrialReport
+from pmd_ray.spec.enqueued import Enqueued
 from pmd_ray.spec.keys import digest
 from pmd_ray.spec.search import StrategyConfig
 from pmd_ray.spec.search_record import TrialRecord, TrialState
@@ -58,13 +59,9 @@ class MemoryTrials:
         return self.places - 1
 
 
-@dataclass(frozen=True)
-class Named:
+def named(name: str, params: dict[str, Any] | None, settings: dict[str, Any] | None = None) -> Enqueued:
     """A queued point."""
-
-    name: str
-    params: dict[str, Any] | None
-    settings: dict[str, Any] = field(default_factory=dict)
+    return Enqueued(name, settings or {}, params)
 
 
 def draw(suggest: Any) -> dict[str, Any]:

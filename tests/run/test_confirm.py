@@ -14,6 +14,7 @@ from pmd_ray.run.search.rounds import beam_round, whole_rounds
 from pmd_ray.spec.chain_stages import meaning
 from pmd_ray.spec.points import chain_of
 from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_chain import confirmed_chain
 from pmd_ray.spec.search_record import SearchRecord, TrialState
 from pmd_ray.spec.study import BASELINE, StudyConfig
 
@@ -212,3 +213,12 @@ def _study(record: SearchRecord) -> StudyConfig:
     study = confirming_study(record)
     assert study is not None
     return study
+
+
+def test_a_confirmed_chain_has_the_confirmations_settings_and_the_seeds_of_its_study() -> None:
+    search = search_of(confirm={"seeds": [7, 8], "settings": {"optimiser.schedule": "linear"}})
+    chain = confirmed_chain(search, {"loss.alpha": 0.3, "optimiser.schedule": "cosine"})
+    assert {(grade.optimiser.schedule, grade.loss.alpha) for grade in chain.grades[1:]} == {("linear", 0.3)}
+    assert chain.seed == search.seed == chain_of(search, {"seed": 7}).seed, "the search's seed is laid last"
+    study = confirming_study(searched(0.5, 0.52, confirm={"seeds": [7, 8]}))
+    assert study is not None and {run.chain.seed for run in study.runs()} == {7, 8}

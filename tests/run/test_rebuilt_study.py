@@ -10,11 +10,11 @@ from run.memory_trials import (
     ROUND,
     SAMPLERS,
     MemoryTrials,
-    Named,
     describe,
     draw,
     draw_few,
     end,
+    named,
     params_of,
     run_one,
     search_of,
@@ -30,8 +30,8 @@ from pmd_ray.spec.search_record import TrialRecord, TrialState
 pytestmark = pytest.mark.whole  # whole searches, again and again
 
 QUEUE = (
-    Named("default", {"layers": "6-3", "mask.first": 0.1, "epochs": 2, "lr": 1e-4, "beta": 0.2}),
-    Named("outside", None, {"mask_rates": [0.3, 0.1]}),
+    named("default", {"layers": "6-3", "mask.first": 0.1, "epochs": 2, "lr": 1e-4, "beta": 0.2}),
+    named("outside", None, {"mask_rates": [0.3, 0.1]}),
 )
 TRIALS = 25
 

@@ -15,9 +15,9 @@ from ray.tune.search import Searcher
 from run.memory_trials import (
     ROUND,
     MemoryTrials,
-    Named,
     draw_few,
     end,
+    named,
     report,
     results,
     run_one,
@@ -55,10 +55,10 @@ def test_a_trial_is_written_before_it_starts() -> None:
 def test_queued_points_come_first_and_only_once() -> None:
     trials = MemoryTrials()
     queue = [
-        Named("default", INSIDE),
-        Named("outside", None, {"mask_rates": [0.5]}),
-        Named("the same", dict(INSIDE)),
-        Named("outside again", None, {"mask_rates": [0.5]}),
+        named("default", INSIDE),
+        named("outside", None, {"mask_rates": [0.5]}),
+        named("the same", dict(INSIDE)),
+        named("outside again", None, {"mask_rates": [0.5]}),
     ]
     search = search_of(trials, PLAIN, queue=queue)
     for _ in range(3):
@@ -72,7 +72,7 @@ def test_queued_points_come_first_and_only_once() -> None:
 
 def test_interrupted_trials_come_before_all_and_cost_no_budget() -> None:
     trials = MemoryTrials(limit=3)
-    queue = [Named("default", INSIDE), Named("outside", None, {"mask_rates": [0.5]})]
+    queue = [named("default", INSIDE), named("outside", None, {"mask_rates": [0.5]})]
     first = search_of(trials, PLAIN, queue=queue)
     for number in range(3):
         assert first.suggest(f"lost {number}")["number"] == number
@@ -89,7 +89,7 @@ def test_interrupted_trials_come_before_all_and_cost_no_budget() -> None:
 
 def test_grids_and_exhausted_spaces_end() -> None:
     grid = MemoryTrials()
-    search = search_of(grid, StrategyConfig(strategy="grid"), queue=[Named("sampled", INSIDE)])
+    search = search_of(grid, StrategyConfig(strategy="grid"), queue=[named("sampled", INSIDE)])
     until_finished(search, grid)
     assert len(grid.texts) == 1
     few = MemoryTrials()
@@ -229,7 +229,7 @@ def test_under_a_real_tuner(
     config = StrategyConfig.model_validate({"pruner": "asha", "grace_epochs": 1, "reduction": 2, "startup": 4})
     trials = MemoryTrials(limit=12)
     scheduler = scheduler_of(config, seed=0, depths_vary=True)
-    search = search_of(trials, config, queue=[Named("default", INSIDE)], reason_of=scheduler.reason_of)
+    search = search_of(trials, config, queue=[named("default", INSIDE)], reason_of=scheduler.reason_of)
     with caplog.at_level(logging.WARNING):
         tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, source=cheap()), NO_CORE),

@@ -10,18 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run.made_search import DRAFT, LAYERS, SPACE, done, facts_of, only_round, search_of
 
-from pmd_ray.run.search.rounds import (
-    DEFAULT,
-    SAMPLED,
-    UNCHANGED,
-    Round,
-    beam_round,
-    best_of,
-    is_grid,
-    students_of,
-    whole_rounds,
-)
-from pmd_ray.spec.search_record import TrialState
+from pmd_ray.run.search.rounds import UNCHANGED, Round, beam_round, best_of, students_of, whole_rounds
+from pmd_ray.spec.search_record import DEFAULT, SAMPLED, TrialState
 from pmd_ray.spec.suggest import Randomly
 
 GRADE = {"strategy": "grade", "beam": 2, "children": 3}
@@ -108,7 +98,7 @@ def test_a_grid_asks_for_every_point_once_after_the_enqueued_ones() -> None:
     assert len(set(points)) == len(points) == len(each.queue) - 3
     assert each.trials == 20  # of the budget, which is less
     whole = only_round(search_of(search={"sampler": "grid"}, budget={"hours": 1}))
-    assert whole.trials == len(whole.queue) and is_grid(whole.search) and not is_grid(search_of())
+    assert whole.trials == len(whole.queue) and whole.search.is_grid and not search_of().is_grid
 
 
 def test_a_beam_asks_grade_by_grade_for_children_of_each_parent() -> None:

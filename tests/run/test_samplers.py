@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from pmd_ray.run.search.cma_es import ReplayedCmaEs
-from pmd_ray.run.search.samplers import draws, sampler_of
+from pmd_ray.run.search.samplers import sampler_of
 from pmd_ray.spec.search import StrategyConfig
 
 CLASSES = {
@@ -55,9 +55,9 @@ def test_seed_number_and_attempt_decide(sampler: str) -> None:
 
 def test_strategies_that_need_no_sampler() -> None:
     assert type(sampler_of(config_of("tpe", strategy="random"), seed=0, number=0)).__name__ == "RandomSampler"
-    assert draws(config_of("tpe"))
-    assert not draws(config_of("grid"))
-    assert not draws(config_of("tpe", strategy="grid"))
+    assert not config_of("tpe").is_grid
+    assert config_of("grid").is_grid
+    assert config_of("tpe", strategy="grid").is_grid
 
 
 def numbers(sampler: optuna.samplers.BaseSampler, trials: int = 40) -> optuna.Study:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pmd_ray.run.search.log import SearchLog, earlier_searches
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.search import Choice, SearchBudget, SearchConfig, SettingSpace, SpaceConfig
-from pmd_ray.spec.search_reading import stored_search
+from pmd_ray.spec.search_reading import read_stored
 from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
 from pmd_ray.spec.study_record import DatasetRecord, StageUse
 from pmd_ray.store.store import Store
@@ -59,10 +59,10 @@ def store(tmp_path: Path) -> Store:
 def test_an_ask_and_a_tell_are_in_the_store_when_they_return(store: Store) -> None:
     log = SearchLog(record(store.location), store)
     log.asked(trial(log.next_number()))
-    read = stored_search(store.studies(), log.record.id, where="here")
+    read = read_stored(store.study(log.record.id), log.record.id, where="here")
     assert read is not None and [one.state for one in read.trials] == [TrialState.RUNNING]
     log.told(trial(0, TrialState.DONE, 0.5))
-    read = stored_search(store.studies(), log.record.id, where="here")
+    read = read_stored(store.study(log.record.id), log.record.id, where="here")
     assert read is not None and read.trials[0].value == 0.5 and read.trials[0].ended is not None
     assert f"{0:064x}" in store.references(), "the garbage collection leaves what a search refers to"
 
@@ -72,7 +72,7 @@ def test_a_search_that_goes_on_counts_on_and_keeps_the_order(store: Store) -> No
     log.asked(trial(0))
     log.asked(trial(1))
     log.told(trial(1, TrialState.DONE, 0.4).model_copy(update={"asked": 1}))
-    again = stored_search(store.studies(), log.record.id, where="here")
+    again = read_stored(store.study(log.record.id), log.record.id, where="here")
     assert again is not None
     later = SearchLog(again, store)
     assert later.next_number() == 2
@@ -126,7 +126,7 @@ def test_time_of_earlier_runs_counts(store: Store) -> None:
     first = SearchLog(record(store.location, SearchBudget(hours=1.0)), store, clock=lambda: time[0])
     time[0] = 3000.0
     first.finish()
-    again = stored_search(store.studies(), first.record.id, where="here")
+    again = read_stored(store.study(first.record.id), first.record.id, where="here")
     assert again is not None and again.seconds == pytest.approx(3000.0)
     later = SearchLog(again, store, clock=lambda: time[0])
     assert later.may_ask()
@@ -155,8 +155,8 @@ def test_a_record_that_cannot_be_read_is_told_with_the_way_out(store: Store) -> 
     name = record(store.location).id
     store.register(name, '{"format": 1}')
     with pytest.raises(UserError, match="give the search another name"):
-        stored_search(store.studies(), name, where="here")
-    assert stored_search(store.studies(), "search-other", where="here") is None
+        read_stored(store.study(name), name, where="here")
+    assert read_stored(store.study("search-other"), "search-other", where="here") is None
 
 
 def test_warm_trials_come_from_searches_with_the_same_question(store: Store) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +13,9 @@ import pytest
 import ray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from reference import killing
 from reference.inline_search import without_ray
-from reference.toy_searches import options_in, prepared, write_search
+from reference.toy_searches import options_in, prepared, told, write_search
 
 from pmd_ray.plan.search_draws import drawn_rounds
 from pmd_ray.plan.search_studies import tree_of_trials
@@ -25,7 +24,7 @@ from pmd_ray.run.search import schedulers, tuned
 from pmd_ray.run.search.events import SearchEvent, TrialAsked
 from pmd_ray.run.search.machinery import Machinery
 from pmd_ray.run.search.rebuilt import replayed
-from pmd_ray.run.search.recorded import SAMPLED, RecordedSearch
+from pmd_ray.run.search.recorded import RecordedSearch
 from pmd_ray.run.search.reports import TrialReport
 from pmd_ray.run.search.rounds import whole_rounds
 from pmd_ray.run.search.schedulers import Reasons
@@ -36,8 +35,8 @@ from pmd_ray.spec.attempt import AttemptState
 from pmd_ray.spec.errors import UserError
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.spec.search_folder import read_search
-from pmd_ray.spec.search_reading import stored_search
-from pmd_ray.spec.search_record import SearchRecord, TrialState
+from pmd_ray.spec.search_reading import read_stored
+from pmd_ray.spec.search_record import SAMPLED, SearchRecord, TrialState
 from pmd_ray.store.store import Store
 
 PAIR = WorkerPlan(2, 2, cpus=1)
@@ -54,12 +53,6 @@ def ready(folder: Path, *overrides: str, at_once: int = 1, epochs: int = 2, stor
     folder.mkdir(exist_ok=True)
     file = write_search(folder, epochs=epochs)
     return prepared(file, Store.open(folder / store), options_in(folder), *overrides, at_once=at_once)
-
-
-def told(record: SearchRecord) -> list[dict[str, Any]]:
-    """The trials without what depends on the clock."""
-    clocks = {"latency_ms", "seconds", "started", "ended"}
-    return [trial.model_dump(exclude=clocks) for trial in record.trials]
 
 
 def states(record: SearchRecord) -> list[TrialState]:
@@ -94,7 +87,7 @@ def test_tune_finds_what_a_plain_loop_finds(finished: tuple[Path, Searched], pla
 def test_record_store_and_counts_agree(finished: tuple[Path, Searched]) -> None:
     folder, searched = finished
     store, record = Store.open(folder / "store"), searched.record
-    assert read_search(folder / "run") == record == stored_search(store.studies(), record.id, where="here")
+    assert read_search(folder / "run") == record == read_stored(store.study(record.id), record.id, where="here")
     for trial in record.trials:
         if trial.state is TrialState.DONE:
             result = GradeResult.model_validate_json(store.open_file(trial.stages[-1].key, "result.json"))
@@ -138,8 +131,10 @@ def test_a_trial_whose_process_is_killed_goes_on(tmp_path: Path, plain: Searched
     def kill(event: StudyEvent) -> None:
         """The trial's process, when the second trial's first own stage begins and when its last one does."""
         if isinstance(event, StageBegun) and event.key in second and len(killed) < 2:
-            killed.append(trial_process())
-            os.kill(killed[-1], signal.SIGKILL)
+            trials = killing.ours(killing.TRIAL)
+            assert trials, "no trial runs"
+            killed.append(trials[0])
+            assert killing.kill(trials[0])
 
     second = {use.key for use in plain.record.trials[1].stages}
     searched = run_search(
@@ -149,27 +144,6 @@ def test_a_trial_whose_process_is_killed_goes_on(tmp_path: Path, plain: Searched
     for ours, theirs in zip(told(searched.record), told(plain.record), strict=False):
         assert ours == theirs
     assert all(len(Store.open(tmp_path / "store").attempts(key)) == 1 for key in second)
-
-
-def trial_process() -> int:
-    """Among our own descendants."""
-    parents: dict[int, list[int]] = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        parents.setdefault(parent, []).append(int(place.name))
-    ours = [os.getpid()]
-    while ours:
-        ours += parents.get(one := ours.pop(), [])
-        try:
-            title = Path(f"/proc/{one}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::ImplicitFunc"):
-            return one
-    raise AssertionError("no trial runs")
 
 
 @on_ray

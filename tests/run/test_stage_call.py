@@ -52,14 +52,7 @@ def setting(tmp_path: Path) -> StudySetting:
 
 
 def job_of(stage: PlannedStage) -> StageJob:
-    return StageJob(
-        key=stage.key,
-        chain=stage.chain,
-        grade=stage.grade,
-        teacher_key=stage.teacher_key,
-        teacher=stage.teacher,
-        control_of=stage.control_of,
-    )
+    return StageJob.of(stage, stage.chain)
 
 
 def first(tree: StageTree) -> StageJob:

@@ -197,17 +197,8 @@ def test_a_failed_stage_is_the_trials_error_in_tune(monkeypatch: pytest.MonkeyPa
 def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_path: Path) -> None:
     study = tiny_study.load_tiny(tmp_path, epochs=6)
     chain = next(iter(study.runs())).chain
-    jobs = tuple(
-        StageJob(
-            key=stage.key,
-            chain=chain,
-            grade=stage.grade,
-            teacher_key=stage.teacher_key,
-            teacher=stage.teacher,
-            control_of=stage.control_of,
-        )
-        for stage in stages_of_chain(chain, identify(study, device="cpu").facts_of(chain))
-    )
+    stages = stages_of_chain(chain, identify(study, device="cpu").facts_of(chain))
+    jobs = tuple(StageJob.of(stage, chain) for stage in stages)
     store = Store.open(tmp_path / "store")
     desks = [Desk(), Desk()]
     servers = [StageServer(desk, store, Results(store, metric="hits@10", device="cpu")) for desk in desks]

@@ -34,17 +34,7 @@ def jobs_of(*layers: int, lr: float = 1e-4) -> tuple[StageJob, ...]:
     drafts = [{"layers": list(layers), "optimiser": {"lr": lr, "batch": 8, "epochs": EPOCHS}}]
     chain = build_chain(drafts, source="test")
     facts = Facts(dataset="d", encoder="e", device="cpu")
-    return tuple(
-        StageJob(
-            key=stage.key,
-            chain=chain,
-            grade=stage.grade,
-            teacher_key=stage.teacher_key,
-            teacher=stage.teacher,
-            control_of=stage.control_of,
-        )
-        for stage in stages_of_chain(chain, facts)
-    )
+    return tuple(StageJob.of(stage, chain) for stage in stages_of_chain(chain, facts))
 
 
 LONG, SHORT, OTHER, ALONE = jobs_of(4, 3, 1), jobs_of(4, 3), jobs_of(4, 2, 1), jobs_of(4, 1, lr=1e-3)
@@ -430,8 +420,10 @@ def test_a_failed_stage_fails_its_waiters_and_whoever_asks_later(kind: FailureKi
     for trial in trials:
         assert str(trial.failure) == f"{LONG[0].grade.name}: {kind.value}: why"
         assert house.server.reason_of(trial.number) == str(trial.failure)
+        assert house.server.failure_of(trial.number) is kind
     assert house.count(LONG[0].key) == 1 and house.trials[2].reports[-1].finished
     assert house.server.reason_of(2) is None and house.server.stopped is None
+    assert house.server.failure_of(2) is None
 
 
 def test_out_of_memory_halves_the_micro_batch() -> None:

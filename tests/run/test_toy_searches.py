@@ -13,7 +13,7 @@ from reference.toy_searches import OWN, options_in, prepared, toy_overrides
 
 from pmd_ray.report.search_report import write_search_report
 from pmd_ray.report.search_sharing import sharing
-from pmd_ray.run.search.confirm import confirming_study
+from pmd_ray.run.search.confirm import candidates, confirming_study
 from pmd_ray.run.search.search import PreparedSearch, Searched, run_search
 from pmd_ray.run.study import prepare
 from pmd_ray.spec.chain_file import load_chain
@@ -54,7 +54,7 @@ def test_every_shipped_search_has_a_toy() -> None:
 
 def test_a_toy_of_the_quickstart_is_confirmed_and_told(folder: Path) -> None:
     ready, searched = run_toy(QUICK, folder)
-    assert len(searched.record.trials) == 6 and searched.chosen
+    assert len(searched.record.trials) == 6 and candidates(searched.record)
     study = confirming_study(searched.record)
     assert study is not None and study.seeds == (1, 2)
     walked, tree = run_inline(study, ready.store, folder / "cache")
@@ -80,7 +80,8 @@ def test_a_toy_of_the_quickstart_is_confirmed_and_told(folder: Path) -> None:
 def test_every_other_shipped_search_runs_at_toy_size(name: str, folder: Path) -> None:
     ready, searched = run_toy(name, folder)
     search, trials = searched.record.search, searched.record.trials
-    assert trials[0].layers[-1] in {trial.layers[-1] for trial in searched.chosen} or not searched.chosen
+    chosen = candidates(searched.record)
+    assert trials[0].layers[-1] in {trial.layers[-1] for trial in chosen} or not chosen
     drawn = {base_name(key) for trial in trials for key in trial.params}
     assert drawn and drawn <= set(parameter_names(search))
     if name == "weights":  # a grid: every point, the default among them

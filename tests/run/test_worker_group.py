@@ -10,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reference import killing
 from reference.tiny import write_chain
 
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain_file import load_chain
 from pmd_ray.spec.errors import NotFiniteError, SpecError, StorageError
+from pmd_ray.spec.places import Places
 from pmd_ray.train.chain_stages import stages_of
 from pmd_ray.train.events import EpochDone, Event, GradeDone, GradeStarted, StepDone, silent
 from pmd_ray.train.stage import Stage
-from pmd_ray.train.workshop import Places, device_of, open_workshop
+from pmd_ray.train.workshop import device_of, open_workshop
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_running")]
 PAIR = WorkerPlan(2, 2, cpus=1)
@@ -64,7 +66,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     def kill_one() -> None:
         while not list(stage.work.glob("epoch-*/progress.json")):
             time.sleep(0.02)
-        killed.append(train_workers()[0])
+        killed.append(killing.ours(killing.TRAIN_WORKER)[0])
         os.kill(killed[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one, daemon=True)
@@ -77,27 +79,6 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert len(starts) == 2
     assert starts[0] == 0 < starts[1] < result.steps
     assert result.epochs == 30
-
-
-def train_workers() -> list[int]:
-    """Training processes among our own descendants."""
-    parents: dict[int, list[int]] = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        parents.setdefault(parent, []).append(int(place.name))
-    ours, found = [os.getpid()], []
-    while ours:
-        ours += parents.get(one := ours.pop(), [])
-        try:
-            title = Path(f"/proc/{one}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"RayTrainWorker" in title:
-            found.append(one)
-    return found
 
 
 def test_a_failure_of_training_is_not_tried_again(tmp_path: Path) -> None:

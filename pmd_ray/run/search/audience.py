@@ -11,6 +11,7 @@ from pmd_ray.run.search.follower import Follower
 from pmd_ray.run.search.reports import TrialFailed
 from pmd_ray.run.search.results import Epoch, LastGrade, StoredGrade
 from pmd_ray.run.stage_job import StageJob
+from pmd_ray.spec.attempt import FailureKind
 
 
 class FinishedGrades(Protocol):
@@ -34,6 +35,8 @@ class Audience:
         self._news: dict[int, list[News]] = defaultdict(list)
         self.reasons: dict[int, str] = {}
         """Why trials failed."""
+        self.failures: dict[int, FailureKind] = {}
+        """Of the stages that they failed with."""
 
     def add(self, trial: Follower) -> None:
         """A trial is about to start."""
@@ -76,9 +79,11 @@ class Audience:
         for trial in trials:
             self._news[trial.number] += trial.done(grade, last if trial.at_last else None)
 
-    def failed(self, number: int, reason: str) -> None:
-        """Tell a trial that it has failed."""
+    def failed(self, number: int, reason: str, kind: FailureKind | None = None) -> None:
+        """Tell a trial that it has failed; with which failure, where a stage of it did."""
         self._ended.add(number)
+        if kind is not None:
+            self.failures[number] = kind
         self.reasons[number] = reason
         self._news[number].append(TrialFailed(reason))
 

@@ -11,8 +11,9 @@ from pmd_ray.spec.disk import storing
 from pmd_ray.spec.enqueued import enqueued
 from pmd_ray.spec.points import chain_of, targets_of
 from pmd_ray.spec.search import SearchConfig
+from pmd_ray.spec.search_chain import confirmed_chain
 from pmd_ray.spec.search_folder import RECORD as SEARCH
-from pmd_ray.spec.search_record import SearchRecord, TrialRecord
+from pmd_ray.spec.search_record import PAPER, SearchRecord, TrialRecord
 from pmd_ray.spec.study import BASELINE, ArmConfig, CompareConfig, StudyConfig, VariantConfig
 from pmd_ray.spec.study_changes import changes
 from pmd_ray.spec.study_folder import RECORD, read_record
@@ -20,8 +21,6 @@ from pmd_ray.store.store import Store
 
 FOLDER = "confirm"
 """Of the study, in the search's own folder."""
-PAPER = "paper"
-"""What the enqueued point of the paper's setting is called, and its variant."""
 
 
 def candidates(record: SearchRecord) -> list[TrialRecord]:
@@ -127,13 +126,11 @@ def _depth(variant: VariantConfig) -> int:
 
 
 def _variant(name: str, search: SearchConfig, settings: dict[str, object]) -> VariantConfig:
-    laid = {**settings, **search.confirm.settings, "seed": search.confirm.seeds[0]}
-    chain = chain_of(search, laid)
     return VariantConfig(
         name=name,
         parent=None if name == BASELINE else BASELINE,
         difference=differing(search, settings),
-        arms=(ArmConfig(chain=chain),),
+        arms=(ArmConfig(chain=confirmed_chain(search, settings)),),
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
+from pmd_ray.run.failures import OF_THE_MACHINE
+from pmd_ray.run.search.events import SearchListener, TrialAsked, TrialTold
+from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.search_reading import read_stored
+from pmd_ray.spec.search_record import EarlierTry, SearchRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
+    from pmd_ray.run.search.rounds import Round
+    from pmd_ray.run.search.server import StageServer
     from pmd_ray.store.store import Store
 
 FAILED_AT_MOST = 3
@@ -63,8 +67,14 @@ class SearchLog:
         self._write()
 
     def begin_round(self, name: str, *, trials: int | None) -> None:
-        """From now on so many trials of that round may be asked for."""
+        """From now on so many trials of that round may be asked for; those that the machine failed are asked again.
+
+        Whoever resumes has mended something, so each of an earlier run's gets another try in this run.
+        """
         self._round, self._limit = name, trials
+        for trial in self.records(name):
+            if trial.failure in OF_THE_MACHINE and trial.told is not None and trial.told < self._first_place:
+                self._trials[trial.number] = self._reopened(trial, trial.told)
 
     def may_ask(self) -> bool:
         """Whether round and budget have room for another trial; where the budget has not, why is noted."""
@@ -86,6 +96,12 @@ class SearchLog:
         self._write()
         return self.record
 
+    def _reopened(self, trial: TrialRecord, told: int) -> TrialRecord:
+        """A failed trial as one that runs, its failure kept."""
+        failed = EarlierTry(told=told, again=self._next_place(), failure=trial.failure, reason=trial.reason)
+        again = {"state": TrialState.RUNNING, "failure": None, "reason": "", "reports": (), "told": None, "ended": None}
+        return trial.model_copy(update={**again, "earlier": (*trial.earlier, failed)})
+
     def _reason(self) -> str | None:
         budget = self.record.search.budget
         ended = [trial for trial in self._trials.values() if trial.state is not TrialState.RUNNING]
@@ -104,6 +120,7 @@ class SearchLog:
     def _next_place(self) -> int:
         places = [trial.asked for trial in self._trials.values()]
         places += [trial.told for trial in self._trials.values() if trial.told is not None]
+        places += [one.again for trial in self._trials.values() for one in trial.earlier]
         return max(places, default=-1) + 1
 
     def _write(self) -> None:
@@ -112,31 +129,65 @@ class SearchLog:
         self.store.register(self.record.id, self.record.model_dump_json())
 
 
+class Announced:
+    """The log, with every ask told to the stage server and to whoever listens."""
+
+    def __init__(self, log: SearchLog, each: Round, server: StageServer, listen: SearchListener) -> None:
+        self._log, self._round, self._server, self._listen = log, each, server, listen
+
+    def next_number(self) -> int:
+        """As the log has it."""
+        return self._log.next_number()
+
+    def records(self, round: str) -> list[TrialRecord]:
+        """As the log has them."""
+        return self._log.records(round)
+
+    def may_ask(self) -> bool:
+        """As the log has it; nothing more once stages cannot be trained."""
+        return self._server.stopped is None and self._log.may_ask()
+
+    def asked(self, record: TrialRecord) -> None:
+        """The trial's stages are known to the server before the trial starts."""
+        self._log.asked(record)
+        self._server.assign(record.number, self._round.jobs_of(record))
+        self._listen(TrialAsked(trial=record))
+
+    def told(self, record: TrialRecord) -> None:
+        """The trial waits for nothing any more. Without a storage or a Ray it has not failed: it is tried again."""
+        if record.state is TrialState.FAILED and self._server.error is not None:
+            return
+        self._log.told(record)
+        self._server.release(record.number)
+        self._listen(TrialTold(trial=record))
+
+
 def earlier_searches(store: Store, record: SearchRecord) -> list[TrialRecord]:
     """Finished trials of other searches on the same graph, encoders, metric and baseline: what a sampler may know."""
     found: list[TrialRecord] = []
     for name, text in sorted(store.studies().items()):
         if not name.startswith("search-") or name == record.id:
             continue
-        try:
-            other = SearchRecord.model_validate(json.loads(text))
-        except (ValueError, ValidationError):
-            continue
-        same = (
-            other.dataset.fingerprint == record.dataset.fingerprint
-            and same_encoders(other, record)
-            and other.search.metric == record.search.metric
-            and other.search.drafts == record.search.drafts
-            and other.search.search.objectives == record.search.search.objectives
-        )
-        if same:
-            found += [trial for trial in other.trials if trial.state is TrialState.DONE and trial.inside]
+        with contextlib.suppress(UserError):  # of another version
+            other = read_stored(text, name, where=store.location)
+            if other is not None and _asks_the_same(other, record):
+                found += [trial for trial in other.trials if trial.state is TrialState.DONE and trial.inside]
     return found
 
 
 def same_encoders(one: SearchRecord, other: SearchRecord) -> bool:
     """Whether no encoder has changed; each may know some that the other one has not used (other confirming seeds)."""
     return all(other.encoders.get(name, found) == found for name, found in one.encoders.items())
+
+
+def _asks_the_same(other: SearchRecord, record: SearchRecord) -> bool:
+    return (
+        other.dataset.fingerprint == record.dataset.fingerprint
+        and same_encoders(other, record)
+        and other.search.metric == record.search.metric
+        and other.search.drafts == record.search.drafts
+        and other.search.search.objectives == record.search.search.objectives
+    )
 
 
 def _now() -> str:

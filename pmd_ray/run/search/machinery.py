@@ -95,28 +95,15 @@ class Machinery:
             os.environ.setdefault(name, value)
         # It misses the files of those loggers.
         logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-        from pmd_ray.run.cluster import cluster_for
         from pmd_ray.run.cluster_leases import keep_leases
-        from pmd_ray.run.ray_pool import RayPool
         from pmd_ray.run.search.desk import RemoteDesk
         from pmd_ray.run.search.server import StageServer
-        from pmd_ray.run.stage_call import StudySetting
 
         options, record = self._options, self._record
-        setting = StudySetting(
-            storage=self._store.location,
-            study=record.id,
-            places=options.places,
-            device=options.device,
-            threads=options.cpus if options.device == "cpu" else None,
-            plan=options.plan,
-            command=record.command,
-            gpus=options.gpus_of_stage,
-        )
+        setting = options.setting(self._store, study=record.id, command=record.command)
         enter = self._stack.enter_context
-        enter(cluster_for(options.plan, cpus=options.cpus, gpus=options.gpus))
+        enter(options.cluster(self._store))
         desk = enter(RemoteDesk())
         server = StageServer(desk, keep_leases(self._store), self._results, listen=self._listen)
-        pool = enter(RayPool(setting, cpus=options.cpus, gpus=options.gpus, slots=options.slots, listen=server.hear))
-        enter(server.serving(pool))
+        enter(server.serving(enter(options.pool(setting, listen=server.hear))))
         return server, desk

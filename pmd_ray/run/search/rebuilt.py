@@ -67,7 +67,7 @@ def study_of(
     by_number = {record.number: record for record in records}
     for _, record in sorted(by_number.items()):
         if record.inside:
-            _add_repeats(study, config, record.system.get("repeats", ()), by_number)
+            _add_repeats(study, config, record, by_number)
             note_on_study(study, record.system.get("study", {}))
             _add(
                 study,
@@ -193,8 +193,7 @@ def replayed(
         for attempt in range(len(repeats) + 1):
             trial, _ = asked(study, draw, sampler_of(config, seed=seed, number=record.number, attempt=attempt))
             if attempt < len(repeats):
-                twin = repeats[attempt]["twin"]
-                tell(study, trial, repeated(config, None if twin is None else by_number[twin]))
+                tell(study, trial, repeated(config, _twin(repeats[attempt], record, by_number)))
             else:
                 found[record.number] = trial.params
     return found
@@ -203,18 +202,26 @@ def replayed(
 def _add_repeats(
     study: optuna.Study,
     config: StrategyConfig,
-    repeats: Sequence[Mapping[str, Any]],
+    record: TrialRecord,
     by_number: Mapping[int, TrialRecord],
 ) -> None:
-    for one in repeats:
-        twin = None if one["twin"] is None else by_number[one["twin"]]
+    for one in record.system.get("repeats", ()):
+        twin = _twin(one, record, by_number)
         _add(study, one["params"], one["distributions"], one["system"], repeated(config, twin))
 
 
+def _twin(repeat: Mapping[str, Any], record: TrialRecord, by_number: Mapping[int, TrialRecord]) -> TrialRecord | None:
+    """The trial that a draw for a record repeated, as it stood then; None where that ran."""
+    return None if repeat["twin"] is None else _as_of(by_number[repeat["twin"]], record.asked)
+
+
 def _as_of(record: TrialRecord, place: int) -> TrialRecord:
+    """A trial as it stood at a place in the order of asks and tells."""
     if record.told is not None and record.told < place:
         return record
-    return record.model_copy(update={"state": TrialState.RUNNING, "reports": (), "value": None, "values": ()})
+    failed = any(one.told < place < one.again for one in record.earlier)
+    state = TrialState.FAILED if failed else TrialState.RUNNING
+    return record.model_copy(update={"state": state, "reports": (), "value": None, "values": ()})
 
 
 def _add(

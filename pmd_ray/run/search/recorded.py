@@ -30,12 +30,13 @@ from pmd_ray.run.search.rebuilt import (
     tell,
 )
 from pmd_ray.run.search.rebuilt import ending as ending_of
-from pmd_ray.run.search.samplers import draws, sampler_of
+from pmd_ray.run.search.samplers import sampler_of
 from pmd_ray.run.search.schedulers import KEPT
+from pmd_ray.spec.attempt import FailureKind
+from pmd_ray.spec.enqueued import Enqueued
 from pmd_ray.spec.search import StrategyConfig
-from pmd_ray.spec.search_record import Report, TrialRecord, TrialState
+from pmd_ray.spec.search_record import DEFAULT, SAMPLED, Report, TrialRecord, TrialState
 
-SAMPLED, DEFAULT = "sampled", "default"
 REPEATS_AT_MOST = 50
 """Draws in a row that repeat a trial; after them the space is taken to be exhausted."""
 FIELDS = {"metric": "value", "parameters": "parameters", "latency": "latency_ms", "cost": "seconds"}
@@ -59,22 +60,6 @@ class Trials(Protocol):
 
     def may_ask(self) -> bool:
         """Whether the budget has room for another trial."""
-
-
-class Queued(Protocol):
-    """A point that is tried before any is drawn."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def params(self) -> dict[str, Any] | None:
-        """What draws it; None outside the space: it runs, and Optuna is not told."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What it lays over the baseline."""
 
 
 Describe = Callable[[int, Mapping[str, Any], str, Mapping[str, Any] | None], TrialRecord]
@@ -104,6 +89,10 @@ def _no_reason(number: int) -> str:
     return ""
 
 
+def _no_failure(number: int) -> FailureKind | None:
+    return None
+
+
 class RecordedSearch(OptunaSearch):  # type: ignore[misc]
     """Asks Optuna for points and writes each trial down before it starts; a trial's configuration is its number."""
 
@@ -114,11 +103,12 @@ class RecordedSearch(OptunaSearch):  # type: ignore[misc]
         round: str,
         draw: Draw,
         describe: Describe,
-        queue: Sequence[Queued],
+        queue: Sequence[Enqueued],
         config: StrategyConfig,
         seed: int,
         warm: Sequence[TrialRecord] = (),
         reason_of: Callable[[int], str] = _no_reason,
+        failure_of: Callable[[int], FailureKind | None] = _no_failure,
     ) -> None:
         """Rebuild the study of a round from its records.
 
@@ -132,11 +122,12 @@ class RecordedSearch(OptunaSearch):  # type: ignore[misc]
             seed: Of the search.
             warm: Trials of earlier searches; those whose points do not fit the space are left out.
             reason_of: Why a trial was pruned or failed, by number (`schedulers.Reasons.reason_of`).
+            failure_of: The failure of the stage that a trial failed with, by number.
         """
         self._log, self._round = trials, round
         self._draw, self._describe = draw, describe
         self._config, self._search_seed = config, seed
-        self._reason_of = reason_of
+        self._reason_of, self._failure_of = reason_of, failure_of
         known = trials.records(round)
         self._interrupted = deque(record for record in known if record.state is TrialState.RUNNING)
         self._queue = deque(queue)
@@ -208,7 +199,7 @@ class RecordedSearch(OptunaSearch):  # type: ignore[misc]
         return None
 
     def _next_drawn(self) -> tuple[TrialRecord, optuna.Trial] | None:
-        if not draws(self._config):
+        if self._config.is_grid:
             return None
         known, number = self._known(), self._log.next_number()
         before, repeats = notes_on_study(self.study), list[dict[str, Any]]()
@@ -253,7 +244,8 @@ class RecordedSearch(OptunaSearch):  # type: ignore[misc]
             return self._finished(live.finished)
         reason = self._reason_of(live.number)
         if error:
-            return {"state": TrialState.FAILED, "reason": reason or "it failed; Ray's log of the trial has the error"}
+            reason = reason or "it failed; Ray's log of the trial has the error"
+            return {"state": TrialState.FAILED, "reason": reason, "failure": self._failure_of(live.number)}
         return {"state": TrialState.PRUNED, "reason": reason or "it was stopped before its end"}
 
     def _finished(self, result: Mapping[str, Any]) -> dict[str, Any]:

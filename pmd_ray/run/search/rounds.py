@@ -11,7 +11,7 @@ from pmd_ray.run.stage_job import StageJob
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_stages import ChainStage, FactsOf, stages_of_chain
 from pmd_ray.spec.draw import Suggest, draw_chain, draw_grade
-from pmd_ray.spec.enqueued import enqueued
+from pmd_ray.spec.enqueued import Enqueued, enqueued
 from pmd_ray.spec.errors import SpecError
 from pmd_ray.spec.points import (
     all_params,
@@ -24,23 +24,11 @@ from pmd_ray.spec.points import (
 )
 from pmd_ray.spec.search import SearchConfig
 from pmd_ray.spec.search_chain import meaning_of
-from pmd_ray.spec.search_record import TrialRecord, TrialState
+from pmd_ray.spec.search_record import DEFAULT, SAMPLED, TrialRecord, TrialState
 from pmd_ray.spec.study_record import StageUse
 
-SAMPLED, DEFAULT = "sampled", "default"
 UNCHANGED = "as the baseline"
 """Of a beam: a student as the baseline has it, under a parent that differs from it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """A point that is tried before any is drawn."""
-
-    name: str
-    params: dict[str, Any] | None
-    """None: outside the space; the sampler is not told of it."""
-    settings: dict[str, Any]
-    """What it lays over the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +44,7 @@ class Round:
     """Strategy grade: place of the student that it adds, from 1."""
     parent: TrialRecord | None = None
     """Strategy grade: the trial whose last grade teaches; None under the teacher itself."""
-    queue: tuple[Point, ...] = ()
+    queue: tuple[Enqueued, ...] = ()
     trials: int | None = None
     """At most; None leaves it to the budget."""
 
@@ -99,7 +87,7 @@ class Round:
             mask_rates=tuple(grade.mask.rate for grade in students),
             alphas=tuple(grade.loss.alpha for grade in students),
             betas=tuple(grade.loss.beta for grade in students),
-            stages=tuple(_use(stage) for stage in self.stages_of(chain)),
+            stages=tuple(map(StageUse.of, self.stages_of(chain))),
         )
 
     def chain_of(self, settings: Mapping[str, Any]) -> ChainConfig:
@@ -111,17 +99,7 @@ class Round:
     def jobs_of(self, trial: TrialRecord) -> list[StageJob]:
         """What trains the stages of a trial."""
         chain = self.chain_of(trial.settings)
-        return [
-            StageJob(
-                key=stage.key,
-                chain=chain,
-                grade=stage.grade,
-                teacher_key=stage.teacher_key,
-                teacher=stage.teacher,
-                control_of=stage.control_of,
-            )
-            for stage in self.stages_of(chain)
-        ]
+        return [StageJob.of(stage, chain) for stage in self.stages_of(chain)]
 
     def stages_of(self, chain: ChainConfig) -> list[ChainStage]:
         """The stages of a chain, each after its teacher."""
@@ -135,13 +113,11 @@ class Round:
 def whole_rounds(search: SearchConfig, facts_of: FactsOf) -> Iterator[Round]:
     """The rounds of a search whose trials are whole chains: one for each target depth."""
     for target in targets_of(search):
-        named = enqueued(search, target=target)
-        first = [Point(name=one.name, params=one.params, settings=one.settings) for one in named]
+        first = enqueued(search, target=target)
         trials = search.budget.trials
-        if is_grid(search):
+        if search.is_grid:
             for params in all_params(search, target=target):
-                settings = settings_of(search, params, target=target)
-                first.append(Point(name=SAMPLED, params=params, settings=settings))
+                first.append(Enqueued(SAMPLED, settings_of(search, params, target=target), params))
             trials = len(first) if trials is None else min(trials, len(first))
         name = "chain" if target is None else f"layers-{target}"
         yield Round(name=name, search=search, facts_of=facts_of, target=target, queue=tuple(first), trials=trials)
@@ -150,16 +126,16 @@ def whole_rounds(search: SearchConfig, facts_of: FactsOf) -> Iterator[Round]:
 def beam_round(search: SearchConfig, facts_of: FactsOf, *, place: int, parent: TrialRecord | None) -> Round:
     """The round of a beam that adds the student at a place (from 1) to one parent, None under the teacher itself."""
     above = dict(parent.settings) if parent else {}
-    queue: list[Point] = []
+    queue: list[Enqueued] = []
     trials = search.search.children
-    if is_grid(search):
+    if search.is_grid:
         for params in all_params(search, target=None, place=place, parent=above):
             settings = settings_of_grade(search, params, place=place, parent=above)
-            queue.append(Point(name=SAMPLED, params=params, settings=settings))
+            queue.append(Enqueued(SAMPLED, settings, params))
         trials = len(queue)
     elif search.enqueue.default:
         unchanged = params_of_grade(search, above, place=place, parent=above)
-        queue.append(Point(name=UNCHANGED if above else DEFAULT, params=unchanged, settings=above))
+        queue.append(Enqueued(UNCHANGED if above else DEFAULT, above, unchanged))
     name = f"grade-{place}" if parent is None else f"grade-{place}-under-{parent.number}"
     return Round(
         name=name,
@@ -170,11 +146,6 @@ def beam_round(search: SearchConfig, facts_of: FactsOf, *, place: int, parent: T
         queue=tuple(queue),
         trials=trials,
     )
-
-
-def is_grid(search: SearchConfig) -> bool:
-    """Whether every point is tried, in order."""
-    return search.search.strategy == "grid" or search.search.sampler == "grid"
 
 
 def students_of(search: SearchConfig) -> int:
@@ -200,15 +171,3 @@ def best_of(trials: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
     for trial in ordered:
         kept.setdefault(tuple(stage.key for stage in trial.stages), trial)
     return list(kept.values())[:count]
-
-
-def _use(stage: ChainStage) -> StageUse:
-    return StageUse(
-        grade=stage.grade.name,
-        layers=stage.grade.layers,
-        mask_rate=stage.grade.mask.rate,
-        key=stage.key,
-        teacher=stage.teacher,
-        teacher_key=stage.teacher_key,
-        control_of=stage.control_of,
-    )

@@ -54,8 +54,3 @@ def sampler_of(config: StrategyConfig, *, seed: int, number: int, attempt: int =
                 return ReplayedCmaEs(seed=drawn_from, n_startup_trials=config.startup, warn_independent_sampling=False)
             case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=drawn_from)
-
-
-def draws(config: StrategyConfig) -> bool:
-    """Whether points are drawn at all; a grid's are all queued."""
-    return "grid" not in (config.strategy, config.sampler)

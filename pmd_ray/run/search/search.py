@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pmd_ray.plan.identities import Identities
 from pmd_ray.run.folder import locked, write_whole
-from pmd_ray.run.search.confirm import candidates
-from pmd_ray.run.search.events import RoundBegun, SearchListener, TrialAsked, TrialTold, untold
-from pmd_ray.run.search.log import SearchLog, earlier_searches, same_encoders
+from pmd_ray.run.search.events import RoundBegun, SearchListener, untold
+from pmd_ray.run.search.log import Announced, SearchLog, earlier_searches, same_encoders
 from pmd_ray.run.search.machinery import Machinery
 from pmd_ray.run.search.rounds import Round, beam_round, best_of, students_of, whole_rounds
 from pmd_ray.run.study import StudyOptions
@@ -25,14 +20,11 @@ from pmd_ray.spec.keys import digest
 from pmd_ray.spec.search import SearchConfig
 from pmd_ray.spec.search_changes import search_changes
 from pmd_ray.spec.search_folder import RECORD, read_search
-from pmd_ray.spec.search_reading import stored_search
+from pmd_ray.spec.search_reading import read_stored
 from pmd_ray.spec.search_record import SearchRecord, TrialRecord, TrialState
 from pmd_ray.spec.study_folder import RECORD as STUDY
 from pmd_ray.store.leases import Busy
 from pmd_ray.store.store import Store
-
-if TYPE_CHECKING:
-    from pmd_ray.run.search.server import StageServer
 
 ALL_TRIED = "every trial of the budget, or every point of the space, has been tried"
 
@@ -53,8 +45,6 @@ class Searched:
     record: SearchRecord
     trained: int
     """Stages trained by this run."""
-    chosen: tuple[TrialRecord, ...] = field(default=())
-    """What is worth confirming."""
 
 
 def prepare_search(
@@ -72,25 +62,8 @@ def prepare_search(
     Raises:
         UserError: graph or encoder are not on this machine.
     """
-    if identities.dataset is None:
-        raise UserError("; ".join(identities.missing))
-    record = SearchRecord(
-        search=search,
-        file=file,
-        overrides=tuple(overrides),
-        storage=store.location,
-        device=options.device,
-        threads=options.cpus,
-        workers=options.plan.text,
-        gpus=options.gpus,
-        slots=options.slots,
-        home=None if options.places.data_home is None else str(options.places.data_home),
-        dataset=identities.dataset,
-        encoders=identities.encoders,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["pmd", *sys.argv[1:]]),
-        at_once=at_once,
-    )
+    started = options.header(identities, store, file=file, overrides=overrides)
+    record = SearchRecord(search=search, at_once=at_once, **started.header)
     return PreparedSearch(record=record, identities=identities, store=store)
 
 
@@ -131,7 +104,7 @@ def continued(record: SearchRecord, store: Store, out: Path) -> SearchRecord:
     if (out / RECORD).is_file():
         way = f"choose another folder with --out and another name (--set name=...), or remove {out}"
         refuse_changed(read_search(out), record, where=str(out), way=way)
-    earlier = stored_search(store.studies(), record.id, where=store.location)
+    earlier = read_stored(store.study(record.id), record.id, where=store.location)
     if earlier is None:
         warm = tuple(earlier_searches(store, record)) if record.search.search.warm_start else ()
         return record.model_copy(update={"warm": warm})
@@ -193,12 +166,12 @@ class _Search:
         listen: SearchListener,
         listen_stages: StudyListener,
     ) -> None:
-        self._search, self._store, self._options = record.search, prepared.store, options
+        self._search = record.search
         self._facts_of = prepared.identities.facts_of
         self._listen = listen
         self._machinery = Machinery(record, prepared.store, options, listen=listen_stages)
-        before = {attempt.key for attempt in prepared.store.attempts() if attempt.study == record.id}
-        self._before = before
+        counts = record.search.budget.stages is not None  # else all attempts of the store would be read for nothing
+        before = {one.key for one in prepared.store.attempts() if one.study == record.id} if counts else set[str]()
         self.log = SearchLog(record, prepared.store, trained=lambda: len(before | self._machinery.trained))
 
     def run(self) -> Searched:
@@ -213,8 +186,7 @@ class _Search:
                     break
         if self.log.record.stopped is None:
             self.log.stop(ALL_TRIED)
-        record = self.log.finish()
-        return Searched(record=record, trained=len(self._machinery.trained), chosen=tuple(candidates(record)))
+        return Searched(record=self.log.finish(), trained=len(self._machinery.trained))
 
     def _rounds(self) -> Iterator[Round]:
         """A beam's rounds follow from the trials before them."""
@@ -233,7 +205,7 @@ class _Search:
                 return
 
     def _is_open(self, each: Round) -> bool:
-        """Whether a trial of it was interrupted, or another may be asked for: else Ray need not be started."""
+        """Whether a trial of it is to be asked again, or another may be asked for: else Ray need not be started."""
         running = any(trial.state is TrialState.RUNNING for trial in self.log.records(each.name))
         return running or self.log.may_ask()
 
@@ -261,40 +233,8 @@ class _Search:
             seed=self._search.seed,
             warm=[trial for trial in record.warm if trial.round == each.name],
             reason_of=lambda number: server.reason_of(number) or scheduler.reason_of(number),
+            failure_of=lambda number: server.failure_of(number),
         )
         run_trials(searcher, scheduler, desk, name=each.name, at_once=record.at_once)
         if server.stopped is not None:
             self.log.stop(server.stopped)
-
-
-class Announced:
-    """The log, with every ask told to the stage server and to whoever listens."""
-
-    def __init__(self, log: SearchLog, each: Round, server: StageServer, listen: SearchListener) -> None:
-        self._log, self._round, self._server, self._listen = log, each, server, listen
-
-    def next_number(self) -> int:
-        """As the log has it."""
-        return self._log.next_number()
-
-    def records(self, round: str) -> list[TrialRecord]:
-        """As the log has them."""
-        return self._log.records(round)
-
-    def may_ask(self) -> bool:
-        """As the log has it; nothing more once stages cannot be trained."""
-        return self._server.stopped is None and self._log.may_ask()
-
-    def asked(self, record: TrialRecord) -> None:
-        """The trial's stages are known to the server before the trial starts."""
-        self._log.asked(record)
-        self._server.assign(record.number, self._round.jobs_of(record))
-        self._listen(TrialAsked(trial=record))
-
-    def told(self, record: TrialRecord) -> None:
-        """The trial waits for nothing any more. Without a storage or a Ray it has not failed: it is tried again."""
-        if record.state is TrialState.FAILED and self._server.error is not None:
-            return
-        self._log.told(record)
-        self._server.release(record.number)
-        self._listen(TrialTold(trial=record))

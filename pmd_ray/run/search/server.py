@@ -18,6 +18,7 @@ from pmd_ray.run.search.follower import Follower
 from pmd_ray.run.search.training import Epochs, Training
 from pmd_ray.run.stage_job import StageJob, StoppableStored, StoppingPool
 from pmd_ray.run.study_events import StageEvent, StudyEvent, StudyListener, unheard
+from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.train.events import EpochDone, GradeStarted
 
 POLL_S = 0.2
@@ -91,6 +92,10 @@ class StageServer:
     def reason_of(self, number: int) -> str | None:
         """Why a trial failed; None where no stage of it did."""
         return self._audience.reasons.get(number)
+
+    def failure_of(self, number: int) -> FailureKind | None:
+        """The failure of the stage that a trial failed with; None where no stage of it failed."""
+        return self._audience.failures.get(number)
 
     def hear(self, event: StudyEvent) -> None:
         """Listen to the pool, in whatever thread it speaks."""

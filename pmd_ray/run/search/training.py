@@ -69,7 +69,7 @@ class Training:
         elif stage.state is StageState.STORED:
             self._answer(stage)
         elif stage.state is StageState.FAILED:
-            self._fail_trial(number, stage.reason)
+            self._fail_trial(number, stage.reason, stage.failure)
         elif self.stopped is not None:
             self._fail_trial(number, self.stopped)
         else:
@@ -208,7 +208,7 @@ class Training:
             return
         teacher = self._stages.want(job)
         if teacher.state is StageState.FAILED:
-            self._fail_stage(stage, FailureKind.BUG, teacher.reason)
+            self._fail_stage(stage, teacher.failure or FailureKind.BUG, teacher.reason)
             return
         if teacher.state in (StageState.STORED, StageState.IDLE) and not teacher.students:
             self._set_aside(teacher, reason)
@@ -229,10 +229,10 @@ class Training:
         waiting = self._stages.waiting(stage)
         then = f"{len(waiting)} trial{'s' if len(waiting) != 1 else ''} that waited for it failed"
         self._listen(StageTroubled(stage.job.key, kind, message, then))
-        self._stages.fail(stage, f"{stage.job.grade.name}: {kind.value}: {message}")
+        self._stages.fail(stage, f"{stage.job.grade.name}: {kind.value}: {message}", kind)
         for number in sorted(waiting):
-            self._fail_trial(number, stage.reason)
+            self._fail_trial(number, stage.reason, kind)
 
-    def _fail_trial(self, number: int, reason: str) -> None:
+    def _fail_trial(self, number: int, reason: str, kind: FailureKind | None = None) -> None:
         self._stages.leave(number)
-        self._audience.failed(number, reason)
+        self._audience.failed(number, reason, kind)

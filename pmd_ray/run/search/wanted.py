@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from pmd_ray.run.search.results import Epoch
 from pmd_ray.run.stage_job import StageJob
+from pmd_ray.spec.attempt import FailureKind
 
 
 class StageState(StrEnum):
@@ -40,6 +41,7 @@ class WantedStage:
     """Another run trains it: time of the next look."""
     reason: str = ""
     """Why it failed."""
+    failure: FailureKind | None = None
 
     def heard(self) -> list[Epoch]:
         """The epochs in order."""
@@ -78,12 +80,12 @@ class WantedStages:
             if number in stage.waiters:
                 stage.waiters.remove(number)
 
-    def fail(self, stage: WantedStage, reason: str) -> None:
+    def fail(self, stage: WantedStage, reason: str, kind: FailureKind) -> None:
         """A stage will not be stored, nor those that need it again."""
-        stage.state, stage.reason = StageState.FAILED, reason
+        stage.state, stage.reason, stage.failure = StageState.FAILED, reason, kind
         students, stage.students = stage.students, set()
         for key in students:
-            self.fail(self._stages[key], reason)
+            self.fail(self._stages[key], reason, kind)
 
     def all_waiters(self) -> list[int]:
         """Every trial that waits for a stage."""

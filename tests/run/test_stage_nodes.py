@@ -1,0 +1,56 @@
+"""Nodes that are gone lose their stages; nodes whose disk refused a stage are avoided while others can hold it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pmd_ray.run.stage_nodes import LOOK_EVERY_S, NODE_ID, StageNodes, StagePlaced
+
+
+class World:
+    """Nodes that come and go, and a clock."""
+
+    def __init__(self, *names: str) -> None:
+        self.nodes = {name: {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}} for name in names}
+        self.now = 0.0
+
+    def known(self) -> StageNodes:
+        return StageNodes(lambda: list(self.nodes.values()), lambda: self.now)
+
+    def end(self, name: str) -> None:
+        self.nodes[name] = {**self.nodes[name], "Alive": False, "Resources": {}}
+
+
+def test_stages_of_a_node_that_is_gone_are_lost_once_it_is_looked_at() -> None:
+    world = World("left", "right")
+    known = world.known()
+    known.began(StagePlaced("a", "left", "10.0.0.1"))
+    known.began(StagePlaced("b", "right", "10.0.0.2"))
+    assert known.lost({"a", "b"}) == {}
+    world.end("left")
+    assert known.lost({"a", "b"}) == {}
+    world.now += LOOK_EVERY_S
+    assert known.lost({"a", "b"}) == {"a": "10.0.0.1"}
+
+
+def test_a_stage_that_is_submitted_again_is_nowhere() -> None:
+    world = World("left")
+    known = world.known()
+    known.began(StagePlaced("a", "left", "10.0.0.1"))
+    world.end("left")
+    known.submitted("a")
+    assert known.lost({"a"}) == {}
+
+
+def test_a_node_that_refused_is_avoided_while_another_holds_the_stage() -> None:
+    world = World("left", "right")
+    known = world.known()
+    asked: dict[str, Any] = {"resources": {"CPU": 1.0, "GPU": 0.0}}
+    assert known.options("a", **asked) == {}
+    known.began(StagePlaced("a", "left", "10.0.0.1"))
+    known.refused("a")
+    assert known.options("a", **asked) == {"label_selector": {NODE_ID: "!in(left)"}}
+    assert known.options("a", resources={"CPU": 2.0}) == {}
+    assert known.options("b", **asked) == {}
+    world.end("right")
+    assert known.options("a", **asked) == {}
