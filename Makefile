@@ -7,7 +7,7 @@
 #   make test-gpu    the tests that need a CUDA device
 #   make test-cluster  hosts of its own (root, iproute2, openssh-server, rsync), and AWS as moto plays it
 #   make wheel       dist/: this commit as cluster files install it
-#   make bench       every benchmarks/bench_*.py
+#   make bench       the benchmark suite at small sizes; python -m benchmarks NAME runs one in full
 #   make lint        ruff and mypy alone
 #   make clean       remove caches and build folders (.venv and runs/ stay)
 #
@@ -75,7 +75,7 @@ wheel: $(INSTALLED)
 	@cp constraints.txt dist/
 
 bench: $(INSTALLED)
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@$(BIN)/python -m benchmarks all --small --repeat 1
 
 clean:
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,74 @@
+"""Filtered ranking of the test split over all entities, against a sort of every query's scores and the product alone.
+
+Vectors are random and of the encoder's width, queries near their answers, so that ranks are spread as a model's are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmarks.clock import interleaved
+from benchmarks.inputs import Asked
+from benchmarks.record import Case
+from benchmarks.released.beside import triples_of
+from benchmarks.released.evaluation import ranks
+from benchmarks.released.examples import KnownLinks
+from pmd_ray.kg.graph import Graph
+from pmd_ray.kg.known import with_inverses
+from pmd_ray.model.ranking import rank_queries
+from pmd_ray.spec.ragged import Ints
+from pmd_ray.train.evaluate import known_of
+
+ROWS = 512
+"""Queries of a product."""
+
+
+def vectors(graph: Graph, answers: Ints, width: int) -> tuple[Tensor, Tensor]:
+    """[Q, D] queries and [E, D] entities, unit vectors."""
+    random = torch.Generator().manual_seed(0)
+    entities = normalize(torch.randn(graph.num_entities, width, generator=random) + 0.6, dim=1)
+    noise = normalize(torch.randn(len(answers), width, generator=random), dim=1)
+    noise *= torch.rand(len(answers), 1, generator=random) * 8
+    return normalize(entities[torch.as_tensor(answers)] + noise, dim=1), entities
+
+
+def cases(asked: Asked) -> Iterator[Case]:
+    """All test queries, or the first few of them."""
+    shop = asked.shop(asked.chain("WN18RR", layers=[6]))
+    every = with_inverses(shop.graph.test, shop.graph.num_relations)
+    for count in asked.sizes((len(every),), (256,)):
+        if asked.wants("ranking"):
+            yield one(shop.graph, every[:count], shop.source.width, asked.repeat)
+
+
+def one(graph: Graph, queries: Ints, width: int, repeat: int) -> Case:
+    """Some queries over all entities."""
+    queries_QD, entities_ED = vectors(graph, queries[:, 2], width)
+    triples, links = triples_of(queries), KnownLinks(graph, graph.train, graph.valid, graph.test)
+    known = known_of(graph)
+    block = torch.empty(ROWS, len(entities_ED))
+
+    def ours(number: int) -> None:
+        rank_queries(queries_QD, entities_ED, queries[:, 2], known.tails(queries[:, 0], queries[:, 1]))
+
+    def plain(number: int) -> None:
+        ranks(queries_QD, entities_ED, triples, links)
+
+    def product(number: int) -> None:
+        for part in torch.split(queries_QD, ROWS):
+            torch.mm(part, entities_ED.t(), out=block[: len(part)])
+
+    times = interleaved({"ours": ours, "plain": plain, "product": product}, repeat)
+    return Case(
+        name="ranking",
+        data=graph.name,
+        batch=len(queries),
+        ours_cpu_s=times["ours"].seconds,
+        plain_cpu_s=times["plain"].seconds,
+        limit_cpu_s=times["product"].seconds,
+        more={"entities": graph.num_entities, "width": width, "repeat": repeat},
+    )
