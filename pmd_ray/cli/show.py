@@ -144,6 +144,8 @@ def _draw(card: Card) -> None:
         "stage",
     ]
     print_table(columns, [_figures(stage) for stage in card.stages])
+    if any(stage.valid_mrr is not None and not stage.metrics for stage in card.stages):
+        say("test figures are not shown of what only a search's trials use: they would choose; see its confirmation")
     for stage in card.stages:
         seed = "" if stage.seed is None else f"seed {stage.seed}: "
         say("")

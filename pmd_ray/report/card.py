@@ -53,7 +53,7 @@ class StageCard:
     where: str
     """Address of the artifact, whether or not it is there."""
     metrics: Mapping[str, float]
-    """Of the test split; empty where it is missing."""
+    """Of the test split; empty where it is missing, and for what only trials of a search use."""
     valid_mrr: float | None
     seconds: float | None
     cpu_seconds: float | None
@@ -143,7 +143,7 @@ def _stage(seed: int | None, key: str, found: Found, line: Line | None, store: S
         parents=_parents(found.places[0], line, seed) if line is not None and seed is not None else (),
         state=state,
         where=store.medium.where(f"{ARTIFACTS}/{key}"),
-        metrics={m: float(per_triple(m, stage.ranks.ranks_T2).mean()) for m in METRICS} if stage else {},
+        metrics=_on_test(stage) if stage and not _trials_alone(found) else {},
         valid_mrr=stage.result.valid.all.mrr if stage and stage.result.valid else None,
         seconds=stage.result.seconds if stage else None,
         cpu_seconds=stage.result.cpu_seconds if stage else None,
@@ -152,6 +152,15 @@ def _stage(seed: int | None, key: str, found: Found, line: Line | None, store: S
         costs=stage.costs if stage else None,
         attempts=tuple(tries),
     )
+
+
+def _trials_alone(found: Found) -> bool:
+    """Whether only a search's trials use it: what was not confirmed is not looked at on test, or test would choose."""
+    return bool(found.places) and all(place.record.trials for place in found.places)
+
+
+def _on_test(stage: Stage) -> dict[str, float]:
+    return {m: float(per_triple(m, stage.ranks.ranks_T2).mean()) for m in METRICS}
 
 
 def _read(store: Store, key: str) -> tuple[Stage | None, str]:

@@ -28,6 +28,7 @@ def search_as_study(record: SearchRecord) -> StudyRecord:
         study=StudyConfig(name=f"search {search.name}"[:80], seeds=(search.seed,), variants=variants),
         runs=runs,
         keys=tuple(dict.fromkeys(use.key for run in runs for use in run.stages)),
+        trials=True,
         **record.header,
     )
 

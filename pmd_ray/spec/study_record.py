@@ -107,6 +107,8 @@ class StudyRecord(RunHeader):
     runs: tuple[RunRecord, ...]
     keys: tuple[str, ...]
     """Every stage, once: what a garbage collection must leave."""
+    trials: bool = False
+    """Whether its runs are trials of a search, of which only validation may be seen."""
 
     def aliases(self) -> dict[str, str]:
         """Variants that mean the same as an earlier one, which has their runs."""

@@ -61,6 +61,15 @@ def test_a_stage_without_a_study_has_a_card(made: Made) -> None:
     assert told.uses == () and told.stages[0].metrics["mrr"] > 0
 
 
+def test_of_trials_only_validation_is_seen(made: Made, found: Contents) -> None:
+    key, trials = made.key("direct", "3", 2), made.record.model_copy(update={"trials": True})
+    alone = card(find(key[:10], [trials], where="here"), lambda found: made.store).stages[0]
+    assert alone.metrics == {} and alone.valid_mrr is not None
+    # A study that uses the same stage scores it: the confirmation, or anybody's ablation.
+    both = card(find(key[:10], [trials, made.record], where="here"), lambda found: made.store).stages[0]
+    assert both.metrics["mrr"] > 0 and both.valid_mrr == alone.valid_mrr
+
+
 def test_nothing_and_ambiguous_are_one_clear_error(made: Made, found: Contents) -> None:
     line = found.chains["direct"].last
     wrong = line.id[:7] + ("0" if line.id[7] != "0" else "1")

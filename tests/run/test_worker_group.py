@@ -81,6 +81,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert result.epochs == 30
 
 
+@pytest.mark.slow
 def test_a_failure_of_training_is_not_tried_again(tmp_path: Path) -> None:
     """A learning rate that leaves the finite numbers fails in a group as it does in one process."""
     stage = stage_of(tmp_path, "loss.ce.temperature.learnt=false")
@@ -104,6 +105,7 @@ def test_an_elastic_group_starts_and_its_errors_arrive_as_themselves(tmp_path: P
     assert len(caught.value.errors) == 1
 
 
+@pytest.mark.slow
 def test_a_failure_of_one_worker_frees_the_others(tmp_path: Path) -> None:
     """Only the first worker writes, so the disk fails it alone: a file stands where its curves should go."""
     stage = stage_of(tmp_path)
