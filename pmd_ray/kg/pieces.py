@@ -7,10 +7,10 @@ punctuation first, so the joined pieces are the tokens of the joined text (a tes
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
 
 import numpy as np
@@ -90,7 +90,7 @@ def open_pieces(graph: Graph, tokenizer: Tokenizer, cache: Path | None) -> Piece
 
 def _write(pieces: Pieces, path: Path) -> None:
     """Write aside and rename, so that a reader sees a whole file or none; StorageError where the disk refuses."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    aside = path.with_name(f"{path.name}.{token_hex(4)}")  # two hosts may have processes of the same number
     schema = pa.schema([("values", pa.list_(pa.int32())), ("offsets", pa.list_(pa.int64()))])
     with storing(path), new_folders(path.parent):
         try:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pmd_ray.train.events import Event, StepDone
 
@@ -40,7 +41,9 @@ class Mailbox:
 
     def __init__(self, listen: Callable[[Any], None]) -> None:
         self._listen = listen
-        self._actor: Any = ray.remote(num_cpus=0)(_Letters).remote()
+        # Beside us, so that no other node's end takes it away.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._actor: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(_Letters).remote()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 

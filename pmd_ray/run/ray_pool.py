@@ -18,9 +18,9 @@ from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.stage_call import StudySetting, train_job
 from pmd_ray.run.stage_nodes import StageNodes, StagePlaced
 from pmd_ray.run.study_events import StageEvent, StudyListener
+from pmd_ray.run.task_outcome import UNPREPARED, task_outcome
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
-from pmd_ray.spec.errors import WorkerError
 from pmd_ray.train.events import EpochKept, Event, StepDone
 
 CANCEL_S = 10.0
@@ -29,7 +29,6 @@ SIZE_EVERY_S = 5.0
 """Between two looks at how large the cluster is."""
 CANCEL_ONE_S = 3.0
 """Given to one worker of a search, whose place is wanted."""
-HEAD_GONE = "Ray went away (its process on this machine was ended); what was finished is kept, the same command goes on"
 STEPS_EVERY_S = 0.3
 """Steps of one stage are told at most this often."""
 
@@ -159,10 +158,12 @@ class RayPool:
         ]
 
     def _ended(self, key: str, reference: Any) -> StageOutcome:
-        outcome = _outcome(key, reference)
+        outcome = task_outcome(key, reference)
         if outcome.kind is FailureKind.DISK:
             self._nodes.refused(key)
             self._rests[key] = time.monotonic() + STORAGE_PAUSE_S
+        if outcome.signature == UNPREPARED:
+            self._nodes.unprepared(key)
         # A process that was killed says nothing, but its last epochs were told.
         return replace(outcome, progressed=outcome.progressed or key in self._kept)
 
@@ -234,37 +235,3 @@ def _train(job: StageJob, setting: StudySetting, send: StageSender) -> StageOutc
     prepare_ray()
     send.placed()
     return train_job(job, setting, send)
-
-
-def _outcome(key: str, reference: Any) -> StageOutcome:
-    """What a task returned, or what became of its process.
-
-    Raises:
-        WorkerError: Ray itself is gone.
-    """
-    try:
-        outcome: StageOutcome = ray.get(reference)
-        return outcome
-    except ray.exceptions.LocalRayletDiedError:
-        # Nothing can be started any more, here or elsewhere: it is not this stage that is lost.
-        raise WorkerError(HEAD_GONE) from None
-    except ray.exceptions.OutOfMemoryError as error:
-        kind, message = FailureKind.OUT_OF_MEMORY, _first_line(error)
-    except (ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError) as error:
-        kind, message = FailureKind.NODE_LOST, _first_line(error)
-    except ray.exceptions.RayTaskError as error:
-        return StageOutcome(
-            key=key,
-            ending=Ending.FAILED,
-            kind=FailureKind.BUG,
-            message=_first_line(error.cause or error),
-            signature=type(error.cause or error).__name__,
-        )
-    except ray.exceptions.RayError as error:
-        kind, message = FailureKind.NODE_LOST, _first_line(error)
-    return StageOutcome(key=key, ending=Ending.FAILED, kind=kind, message=message)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -13,7 +13,7 @@ import shutil
 import traceback
 from typing import Any
 
-from pmd_ray.run.cluster import prepare_ray
+from pmd_ray.run.cluster import RAY_DEFAULTS, prepare_ray
 from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.storage import storage_failures_named
@@ -31,6 +31,10 @@ COLLECTIVES = ("gloo", "nccl", "connection closed", "connection reset", "broken 
 """What errors of torch.distributed's backends say, which are plain RuntimeErrors."""
 STARTUP_TRIES = 5
 """Worker groups that may fail to start; Ray's default waits for ever for what a cluster does not have."""
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+ELASTIC_START_S = "25"
+"""Given to the places of a group that may be smaller. For 20 s after a node is lost Ray Train still counts on it, asks
+for a group that cannot be, and would wait for that as long as for one that must be."""
 
 
 def run_stage(
@@ -89,6 +93,8 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
     if stored is not None:  # A worker group costs 20 s of starts; a stored stage costs none.
         listen(GradeDone.of(stored, reused=True))
         return stored
+    if plan.least < plan.most and os.environ.get(START_TIMEOUT) == RAY_DEFAULTS[START_TIMEOUT]:
+        os.environ[START_TIMEOUT] = ELASTIC_START_S
     storage = stage.work.absolute() / "ray"
     with storage_failures_named(stage.out):  # Under Ray it would be the death of an actor, at length.
         storage.mkdir(parents=True, exist_ok=True)

@@ -162,20 +162,26 @@ class _AttemptLog:
         self._begun, self._cpu_begun = time.perf_counter(), time.process_time()
         self.kept = 0
         """Epochs finished in this attempt."""
-        self._epochs = 0
+        self._epochs = self._started = 0
+        self._first: int | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
             case GradeStarted():
                 self._epochs = event.epochs
                 first = event.done * event.epochs // event.steps if event.steps else 0
-                self._writer.update(first_epoch=first, epochs_started=int(first < event.epochs))
+                self._started += int(first < event.epochs)
+                if self._first is None:  # a worker group that replaces a lost one starts again, later
+                    self._first = first
+                self._writer.update(first_epoch=self._first, epochs_started=self._started)
             case EpochKept():
                 self.kept += 1
                 self._keep()
-                begun = self.kept + int(event.epoch < self._epochs)
+                self._started += int(event.epoch < self._epochs)
                 cpu, gpu = self._cost()
-                self._writer.update(epochs_started=begun, epochs_finished=self.kept, cpu_seconds=cpu, gpu_seconds=gpu)
+                self._writer.update(
+                    epochs_started=self._started, epochs_finished=self.kept, cpu_seconds=cpu, gpu_seconds=gpu
+                )
             case _:
                 pass
         self._send(event)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 LOOK_EVERY_S = 2.0
 """Between two looks at which nodes there are."""
@@ -41,6 +43,8 @@ class StageNodes:
         """Where a stage began last."""
         self._refused: dict[str, set[str]] = {}
         """Nodes whose disk refused a stage."""
+        self._unprepared: Counter[str] = Counter()
+        """How often a node could not make a process for a stage; which node, Ray does not say."""
         self._looked = -LOOK_EVERY_S
 
     def began(self, placed: StagePlaced) -> None:
@@ -56,6 +60,10 @@ class StageNodes:
         if key in self._at:
             self._refused.setdefault(key, set()).add(self._at[key].node)
 
+    def unprepared(self, key: str) -> None:
+        """A node could not make a process for a stage, as one whose disk is full."""
+        self._unprepared[key] += 1
+
     def lost(self, running: set[str]) -> dict[str, str]:
         """Of the running stages those whose nodes are gone, with the nodes' addresses; looks now and then."""
         if not running or self._clock() - self._looked < LOOK_EVERY_S:
@@ -68,14 +76,26 @@ class StageNodes:
     def options(self, key: str, *, resources: dict[str, float]) -> dict[str, Any]:
         """What a task's options say so that a stage keeps away from nodes whose disk refused it.
 
-        Nothing where no other node could hold it: then the storage, or the only node, is tried again.
+        One that could not begin is sent to each node in turn, and waits for it: what is free would be the same again.
+        Nothing is said where no other node could hold it: then the storage, or the only node, is tried again.
 
         Args:
-            resources: What the task, or each of its workers, asks for.
+            resources: What the task asks for.
         """
-        refused = self._refused.get(key)
-        if not refused:
+        refused, turn = self._refused.get(key, set()), self._unprepared[key]
+        if not refused and not turn:
             return {}
-        others = [node for node in self._nodes() if node["Alive"] and node["NodeID"] not in refused]
-        holds = (all(node["Resources"].get(name, 0) >= least for name, least in resources.items()) for node in others)
-        return {"label_selector": {NODE_ID: f"!in({','.join(sorted(refused))})"}} if any(holds) else {}
+        others = [
+            node["NodeID"]
+            for node in self._nodes()
+            if node["Alive"]
+            and node["NodeID"] not in refused
+            and all(node["Resources"].get(name, 0) >= least for name, least in resources.items())
+        ]
+        if not others:
+            return {}
+        if turn:
+            return {
+                "scheduling_strategy": NodeAffinitySchedulingStrategy(sorted(others)[turn % len(others)], soft=False)
+            }
+        return {"label_selector": {NODE_ID: f"!in({','.join(sorted(refused))})"}}

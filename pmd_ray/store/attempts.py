@@ -25,11 +25,14 @@ class Attempts:
         self._medium = medium
         self._warn = warn
 
-    def begin(self, key: str, *, study: str | None, first_epoch: int = 0, exclusive: bool) -> AttemptWriter:
+    def begin(self, key: str, *, study: str | None, first_epoch: int | None = None, exclusive: bool) -> AttemptWriter:
         """Write an attempt as running, and earlier ones that ended without a word as lost.
 
         With `exclusive` the caller holds the stage's lease, and so nobody else is at work on it; without, a process of
         this machine that lives may be. (One that was called lost wrongly puts that right with its next epoch.)
+
+        Args:
+            first_epoch: Epochs kept so far; None takes what the last attempt told, until this one knows better.
         """
         earlier = self.of(key)
         for attempt in earlier:
@@ -46,7 +49,7 @@ class Attempts:
             pid=os.getpid(),
             study=study,
             started=now,
-            first_epoch=first_epoch,
+            first_epoch=_reached(earlier) if first_epoch is None else first_epoch,
         )
         self.write(attempt)
         return AttemptWriter(self, attempt)
@@ -165,6 +168,12 @@ def last_heard(attempt: Attempt, *, now: datetime | None = None) -> str:
     at = datetime.fromisoformat(attempt.started) + timedelta(seconds=attempt.seconds)
     today = (now or datetime.now(UTC)).date() == at.date()
     return f"last heard {at:%H:%M} UTC" if today else f"last heard {at:%Y-%m-%d %H:%M} UTC"
+
+
+def _reached(earlier: list[Attempt]) -> int:
+    """Epochs that the attempts at a stage have kept; none after one that was done, whose checkpoints are gone."""
+    last = earlier[-1] if earlier else None
+    return 0 if last is None or last.state is AttemptState.DONE else last.first_epoch + last.epochs_finished
 
 
 def _lives(attempt: Attempt) -> bool:

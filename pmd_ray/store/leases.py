@@ -163,7 +163,9 @@ def _opened(path: Path, flags: int) -> int:
     """Open a lock file that every user of a shared storage may lock."""
     try:
         handle = os.open(path, flags, 0o666)
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         return os.open(path, os.O_RDONLY)
     if flags & os.O_CREAT and os.fstat(handle).st_uid == os.geteuid():
         with suppress(OSError):

@@ -182,7 +182,7 @@ class Store:
         """Remove the work folder, here and in the store."""
         self._work.clear(checked(key))
 
-    def begin(self, key: str, *, study: str | None, first_epoch: int = 0) -> AttemptWriter:
+    def begin(self, key: str, *, study: str | None, first_epoch: int | None = None) -> AttemptWriter:
         """Write an attempt as running, now; the caller holds the lease.
 
         Earlier attempts of the stage that are still called running become lost.

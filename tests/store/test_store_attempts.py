@@ -46,6 +46,18 @@ def test_an_attempt_is_there_while_it_runs_and_keeps_count(storage: Storage) -> 
     assert reader.attempts(OTHER) == []
 
 
+def test_an_attempt_that_ends_before_it_knows_has_lost_nothing(storage: Storage) -> None:
+    store = storage.open()
+    store.begin(KEY, study="s").update(first_epoch=0, epochs_started=6, epochs_finished=5)
+    store.begin(KEY, study="s")  # killed before its training began: its checkpoints are still those of the first
+    last = store.begin(KEY, study="s")
+    assert [(one.first_epoch, one.epochs_finished) for one in store.attempts(KEY)] == [(0, 5), (5, 0), (5, 0)]
+    last.end(AttemptState.DONE)
+    assert store.attempts(KEY)[-1].first_epoch == 5
+    store.begin(KEY, study="s")  # its artifact was set aside, and the checkpoints went when it was published
+    assert store.attempts(KEY)[-1].first_epoch == 0
+
+
 def test_a_failure_stays_visible_with_its_reason(storage: Storage) -> None:
     store = storage.open()
     writer = store.begin(KEY, study=None)
