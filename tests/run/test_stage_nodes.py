@@ -54,3 +54,16 @@ def test_a_node_that_refused_is_avoided_while_another_holds_the_stage() -> None:
     assert known.options("b", **asked) == {}
     world.end("right")
     assert known.options("a", **asked) == {}
+
+
+def test_a_stage_that_could_not_begin_is_sent_to_each_node_in_turn() -> None:
+    left, right = "a" * 56, "b" * 56  # Ray's own checks want whole numbers
+    known = World(left, right).known()
+    sent = []
+    for _ in range(3):
+        known.unprepared("a")
+        sent.append(known.options("a", resources={"CPU": 1.0})["scheduling_strategy"].node_id)
+    assert sent == [right, left, right]
+    known.began(StagePlaced("a", right, "10.0.0.2"))
+    known.refused("a")
+    assert known.options("a", resources={"CPU": 1.0})["scheduling_strategy"].node_id == left

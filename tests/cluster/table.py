@@ -1,0 +1,103 @@
+"""What faults cost, as a table: time to notice, time to go on, epochs lost."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cluster.runs import Run, reached
+
+PLACE = "PMD_FAULTS_TABLE"
+"""Names the file to write."""
+HEAD = """\
+# What a run loses when a machine fails
+
+Made {now} by `PMD_FAULTS_TABLE=docs/faults.md make test-cluster`, on {cores} cores with a load of {load:.0f}: three
+hosts out of name spaces, a head and two workers of one core each, `deploy/local.yaml`, two stages at once. Every run
+ended well, with every stage whole.
+
+- noticed: until the driver says so, or the cluster's list of nodes does
+- goes on: until the disturbed stages have kept their next epoch
+- lost: epochs that were begun and not kept, of the stage that lost most
+
+| fault | noticed after | goes on after | epochs lost |
+| --- | ---: | ---: | ---: |
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One fault."""
+
+    fault: str
+    noticed_s: float | None
+    """None: nobody needs to notice it."""
+    goes_on_s: float
+    lost: int
+
+
+@dataclass
+class Table:
+    """The faults of one session."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """At the end of a fault's test."""
+        self.rows.append(row)
+
+    def write(self) -> None:
+        """As Markdown, to the file that PMD_FAULTS_TABLE names, if any."""
+        place = os.environ.get(PLACE)
+        lines = [
+            f"| {row.fault} | {seconds(row.noticed_s)} | {row.goes_on_s:.0f} s | {row.lost} |\n" for row in self.rows
+        ]
+        head = HEAD.format(now=f"{datetime.now(UTC):%Y-%m-%d}", cores=os.cpu_count(), load=os.getloadavg()[2])
+        print("".join(["\n", *lines]))
+        if place and lines:
+            Path(place).write_text(head + "".join(lines), encoding="utf-8")
+
+
+def seconds(value: float | None) -> str:
+    """For a cell."""
+    return "-" if value is None else f"{value:.0f} s"
+
+
+class Watch:
+    """Looks at a run from the moment of a fault on."""
+
+    def __init__(self, run: Run, disturbed: set[str]) -> None:
+        self._run, self._disturbed = run, disturbed
+        self._begun = time.monotonic()
+        self._said = len(run.log())
+        self._before = {key: (len(tries), reached(tries)) for key, tries in run.by_stage().items()}
+        self._noticed: float | None = None
+
+    def noticed(self, otherwise: Callable[[], bool] = lambda: False, *, watched: bool = True) -> float:
+        """Wait for the driver's word of trouble, or for that; seconds since the fault.
+
+        Args:
+            watched: Whether the driver must live on.
+        """
+        self._run.until(
+            lambda: "tried again" in self._run.log()[self._said :] or otherwise(), "the fault's notice", watched=watched
+        )
+        self._noticed = time.monotonic() - self._begun
+        return self._noticed
+
+    def gone_on(self, *, watched: bool = True) -> float:
+        """Wait until each disturbed stage has kept another epoch."""
+        self._run.until(self._all_further, "the disturbed stages to go on", watched=watched)
+        return time.monotonic() - self._begun
+
+    def row(self, fault: str, goes_on_s: float) -> Row:
+        """After the run's end."""
+        return Row(fault=fault, noticed_s=self._noticed, goes_on_s=goes_on_s, lost=self._run.lost())
+
+    def _all_further(self) -> bool:
+        tries = self._run.by_stage()
+        return all(reached(tries[key]) > self._before[key][1] for key in self._disturbed)

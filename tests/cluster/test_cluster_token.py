@@ -1,0 +1,103 @@
+"""Without the token no part of the cluster answers, and the token stands nowhere but in its own file."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from cluster.hosts import CHECKOUT, HOME, SHARED, Host
+from cluster.twin import DASHBOARD, ENVIRONMENT, TOKEN, VENV, Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+REFUSED = ("401", "403")
+PAGES = (
+    "/api/version",
+    "/api/jobs/",
+    "/api/v0/nodes",
+    "/api/v0/tasks",
+    "/api/v0/actors",
+    "/api/v0/logs",
+    "/api/v0/cluster_metadata",
+    "/api/cluster_status",
+    "/api/component_activities",
+    "/api/serve/applications/",
+    "/api/train/v2/runs/v1",
+    "/events",
+    "/logical/actors",
+    "/logs/",
+    "/nodes?view=summary",
+    "/worker/traceback",
+)
+"""Of the dashboard: all that show state, beside the empty page itself."""
+AGENT = ("52365/", "52365/api/job_agent/jobs/", "52365/logs/")
+"""Of each node's agent, by port."""
+JOIN = """\
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+except Exception as error:
+    print("refused", type(error).__name__)
+else:
+    print("let in", ray.cluster_resources())
+"""
+WITHOUT = ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64})
+"""Nothing, and another token."""
+
+
+def status(host: Host, address: str, *options: str) -> str:
+    """The HTTP status of an answer."""
+    words = ["curl", "-s", "-o", "/dev/null", "-m", "20", "-w", "%{http_code}", *options, address]
+    return host.run(*words, check=False).stdout
+
+
+@pytest.mark.parametrize("options", [(), ("-H", "Authorization: Bearer wrong")], ids=["no token", "another token"])
+def test_no_page_and_no_agent_answers(cluster: Cluster, options: tuple[str, ...]) -> None:
+    places = [DASHBOARD + page for page in PAGES]
+    places += [f"http://{host.address}:{page}" for host in cluster.hosts for page in AGENT]
+    answers = {place: status(cluster.client, place, *options) for place in places}
+    assert {place: answer for place, answer in answers.items() if answer not in REFUSED} == {}
+
+
+def test_no_job_is_taken(cluster: Cluster) -> None:
+    posted = ("-X", "POST", "-H", "Content-Type: application/json", "-d", '{"entrypoint": "true"}')
+    assert status(cluster.client, f"{DASHBOARD}/api/jobs/", *posted) in REFUSED
+    agent = f"http://{cluster.workers[0].address}:52365/api/job_agent/jobs/"
+    assert status(cluster.client, agent, *posted) in REFUSED
+
+
+@pytest.mark.parametrize("given", WITHOUT, ids=["no token", "another token"])
+def test_nobody_joins(cluster: Cluster, given: dict[str, str]) -> None:
+    address = f"{cluster.head.address}:6379"
+    words = [f"{VENV}/python", "-c", JOIN, address]
+    done = cluster.workers[0].run(*words, env={**ENVIRONMENT, **given}, check=False, timeout=300)
+    assert done.stdout.startswith("refused"), done.stdout + done.stderr
+
+
+def test_with_the_token_one_joins(cluster: Cluster) -> None:
+    words = [f"{VENV}/python", "-c", JOIN, f"{cluster.head.address}:6379"]
+    assert "let in" in cluster.workers[0].run(*words, env=ENVIRONMENT, timeout=300).stdout
+
+
+def test_the_dashboard_listens_on_the_head_itself_only(cluster: Cluster) -> None:
+    assert status(cluster.client, f"http://{cluster.head.address}:8265/") == "000"
+
+
+def test_the_token_is_in_no_file_but_its_own(cluster: Cluster) -> None:
+    token = cluster.client.sees(TOKEN).read_text()
+    (cluster.hosts.folder / "pattern").write_text(token + "\n")
+    pattern = cluster.hosts.folder / "pattern"
+    search = f"grep -rlF --devices=skip -f {pattern} /tmp/ray* {HOME} {SHARED}"
+    for host in (*cluster.hosts, cluster.client):
+        found = host.run("sh", "-c", search, check=False).stdout.split()
+        assert TOKEN in found and set(found) <= {TOKEN, f"{HOME}/.ray/header"}, host.name
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    files = [CHECKOUT / name for name in tracked.stdout.split("\0") if name]
+    assert [file for file in files if file.is_file() and token.encode() in file.read_bytes()] == []
+
+
+def test_the_token_is_in_no_list_of_processes(cluster: Cluster) -> None:
+    token = cluster.client.sees(TOKEN).read_text()
+    for host in (*cluster.hosts, cluster.client):
+        commands = host.processes().values()
+        assert commands and not any(token in command for command in commands), host.name
