@@ -8,11 +8,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pmd_ray.run.workers import WorkerPlan
-from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.errors import UserError, WorkerError
 
 LOG = logging.getLogger("pmd_ray.run")
+START_TRIES = 3
+SLOW_START = "timed out during startup"
 OBJECT_STORE_BYTES = 150 * 2**20
 """Of a Ray that we start: stages pass paths, not tensors."""
 
@@ -164,7 +167,30 @@ def _start(plan: WorkerPlan) -> None:
         # Where a worker group's controller is lost, Ray Train frees its cores only with the state service's help, which
         # is part of the dashboard; without it whoever comes next waits for ever.
         own = {"include_dashboard": not plan.local, "object_store_memory": OBJECT_STORE_BYTES}
-        ray.init(num_cpus=os.cpu_count(), **own, **shown)
+        _start_patiently(num_cpus=os.cpu_count(), **own, **shown)
+
+
+def _start_patiently(**given: Any) -> None:
+    """Start a local Ray; a busy machine may need longer than the 30 s that are fixed in Ray.
+
+    Raises:
+        WorkerError: it did not start.
+    """
+    import ray
+
+    for left in reversed(range(START_TRIES)):
+        try:
+            ray.init(**given)
+            return
+        except Exception as error:  # Ray has no type for it
+            if SLOW_START not in str(error):
+                raise
+            ray.shutdown()  # what it started of its processes ends with this one
+            if not left:
+                raise WorkerError(
+                    f"Ray did not start, {START_TRIES} times within 30 s each: the machine is too busy or short of "
+                    "memory; what was finished is kept, the same command goes on"
+                ) from error
 
 
 @contextmanager

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
+from pmd_ray.run import cluster
 from pmd_ray.run.cluster import RAY_DEFAULTS, connected, leads, prepare_ray, refuse_too_large
 from pmd_ray.run.workers import WorkerPlan
-from pmd_ray.spec.errors import UserError
+from pmd_ray.spec.errors import UserError, WorkerError
 
 
 def test_a_local_plan_starts_no_ray() -> None:
@@ -64,3 +65,35 @@ def test_what_the_caller_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     train.setLevel(logging.INFO)
     with connected(WorkerPlan()):
         assert train.level == logging.INFO
+
+
+@pytest.mark.parametrize("slow", [0, 2, 3])
+def test_a_ray_that_starts_slowly_is_started_again(slow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    given: list[dict[str, object]] = []
+
+    def init(**options: object) -> None:
+        given.append(options)
+        if len(given) <= slow:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    if slow == 3:
+        with pytest.raises(WorkerError, match="did not start, 3 times"):
+            cluster._start_patiently(num_cpus=2)
+    else:
+        cluster._start_patiently(num_cpus=2)
+    assert given == [{"num_cpus": 2}] * min(slow + 1, 3)
+
+
+def test_a_ray_that_cannot_start_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**options: object) -> None:
+        raise ValueError("bad")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ValueError, match="bad"):
+        cluster._start_patiently()
