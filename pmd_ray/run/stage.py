@@ -35,6 +35,8 @@ START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 ELASTIC_START_S = "25"
 """Given to the places of a group that may be smaller. For 20 s after a node is lost Ray Train still counts on it, asks
 for a group that cannot be, and would wait for that as long as for one that must be."""
+ELASTIC_TRIES = 20
+"""The same, where each try is so short: nodes that a cluster has to start first take minutes."""
 
 
 def run_stage(
@@ -109,7 +111,10 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
             run_config=RunConfig(
                 name=f"stage-{stage.key[:16]}",
                 storage_path=str(storage),
-                failure_config=FailureConfig(max_failures=plan.max_failures, controller_failure_limit=STARTUP_TRIES),
+                failure_config=FailureConfig(
+                    max_failures=plan.max_failures,
+                    controller_failure_limit=ELASTIC_TRIES if plan.least < plan.most else STARTUP_TRIES,
+                ),
             ),
         )
         lost: Exception | None = None
