@@ -17,9 +17,6 @@ from pmd_ray.cli.quiet import quieten
 if TYPE_CHECKING:
     from pmd_ray.cli.stored import Found
 
-RUNS = "~/pmd_ray/runs"
-"""Where `pmd submit` puts runs, on the head."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -91,8 +88,8 @@ def _keep_record(found: Found, out: Path) -> None:
                 _refuse_other_kind(out, search_folder.RECORD)
             write_whole(out / search_folder.RECORD, found.search.model_dump_json(indent=1))
     if found.confirmed is not None:
-        with locked(out / "confirm"):
-            write_whole(out / "confirm" / study_folder.RECORD, found.confirmed.model_dump_json(indent=1))
+        with locked(out / search_folder.CONFIRM):
+            write_whole(out / search_folder.CONFIRM / study_folder.RECORD, found.confirmed.model_dump_json(indent=1))
 
 
 def _refuse_other_kind(out: Path, record: str) -> None:
@@ -119,6 +116,7 @@ def _copy(name: str, cluster: Path, out: Path, *, json: bool) -> None:
     Raises:
         UserError: the file is not there, or Ray cannot copy.
     """
+    from pmd_ray.run.job_folder import RUNS
     from pmd_ray.spec.errors import UserError
 
     if not cluster.is_file():

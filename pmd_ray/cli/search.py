@@ -207,8 +207,9 @@ def _confirm(
     from pmd_ray.cli.plan import plan_of, say_plan
     from pmd_ray.cli.search_report import report_confirmation
     from pmd_ray.cli.study_progress import study_told
-    from pmd_ray.run.search.confirm import FOLDER, confirming_study, make_way, note_confirmed
+    from pmd_ray.run.search.confirm import confirming_study, make_way, note_confirmed
     from pmd_ray.run.study import prepare, run_study
+    from pmd_ray.spec.search_folder import CONFIRM
 
     study = confirming_study(searched.record)
     if study is None:
@@ -224,15 +225,15 @@ def _confirm(
         home=options.places.data_home,
     )
     say_plan(plan)
-    make_way(out / FOLDER, study)
+    make_way(out / CONFIRM, study)
     with study_told(made.tree, plan.seconds, stored=plan.stored) as listen:
-        walked = run_study(made, out / FOLDER, options, cost=plan.seconds, listen=listen)
-    report_confirmation(made.record, prepared.store, out / FOLDER, formats=formats)
+        walked = run_study(made, out / CONFIRM, options, cost=plan.seconds, listen=listen)
+    report_confirmation(made.record, prepared.store, out / CONFIRM, formats=formats)
     if walked.stopped:
         warn(f"the confirmation stopped early: {walked.stopped}")
     whole = not (walked.failed or walked.skipped)
     if whole:
-        note_confirmed(searched.record, prepared.store, out, folder=FOLDER)
+        note_confirmed(searched.record, prepared.store, out, folder=CONFIRM)
     return made.record, whole
 
 

@@ -33,9 +33,10 @@ def stored_record(run: Path) -> tuple[SearchRecord, Store]:
 
 def confirming_record(record: SearchRecord, run: Path) -> StudyRecord | None:
     """The study that confirms a search, once it has begun."""
+    from pmd_ray.spec.search_folder import CONFIRM
     from pmd_ray.spec.study_folder import RECORD, read_record
 
-    folder = run / (record.confirm or "confirm")
+    folder = run / (record.confirm or CONFIRM)
     return read_record(folder) if (folder / RECORD).is_file() else None
 
 
@@ -72,10 +73,11 @@ def write_reports(
     """Write the report of a search and that of its confirmation, and show what was found."""
     from pmd_ray.report.search_report import FORMATS, write_search_report
     from pmd_ray.report.writer import checked_formats
+    from pmd_ray.spec.search_folder import CONFIRM
 
     checked_formats(formats, FORMATS)  # before the confirmation's report
     if confirmed is not None:
-        report_confirmation(confirmed, store, out / (record.confirm or "confirm"), formats=formats)
+        report_confirmation(confirmed, store, out / (record.confirm or CONFIRM), formats=formats)
     written = write_search_report(record, store, out, formats=formats, confirmed=confirmed)
     if json:
         print_json({"search": record.search.name, **written.json()})
@@ -84,6 +86,8 @@ def write_reports(
 
 def show_search(written: SearchWritten, out: Path, *, json: bool = False) -> None:
     """The table, the confirmation's sentences, warnings and places; to standard error with `json`."""
+    from pmd_ray.spec.search_folder import CONFIRM
+
     table = written.table
     columns = [name for name in table.columns if any(table.column(name))]
     rows = [list(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
@@ -98,7 +102,7 @@ def show_search(written: SearchWritten, out: Path, *, json: bool = False) -> Non
         "tables": out / "tables",
         "figures": out / "figures",
         "page": out / "report.html",
-        "confirmation": out / "confirm" / "report.html",
+        "confirmation": out / CONFIRM / "report.html",
     }
     lines = [f"{name}: {path}" for name, path in places.items() if path.exists()]
     board = out / "tensorboard"

@@ -90,6 +90,7 @@ def fetched_board(name: str, storage: str, out: Path) -> Path:
     from pmd_ray.cli.stored import find_stored
     from pmd_ray.report.search_report import write_search_report
     from pmd_ray.report.study_report import write_report
+    from pmd_ray.spec.search_folder import CONFIRM
 
     found = find_stored(name, storage)
     if found.study is not None:
@@ -97,7 +98,7 @@ def fetched_board(name: str, storage: str, out: Path) -> Path:
     if found.search is not None:
         write_search_report(found.search, found.store, out, formats=[BOARD], confirmed=found.confirmed)
     if found.confirmed is not None:
-        write_report(found.confirmed, found.store, out / BOARD / "confirm", formats=[BOARD])
+        write_report(found.confirmed, found.store, out / BOARD / CONFIRM, formats=[BOARD])
     return board_of(out)
 
 

@@ -8,6 +8,8 @@ from pmd_ray.spec.record_file import read_record_file
 from pmd_ray.spec.search_record import SearchRecord
 
 RECORD = "search.json"
+CONFIRM = "confirm"
+"""The folder in it of the study that trains the best again."""
 
 
 def is_search(out: Path) -> bool:

@@ -19,9 +19,6 @@ from pmd_ray.spec.study_changes import changes
 from pmd_ray.spec.study_folder import RECORD, read_record
 from pmd_ray.store.store import Store
 
-FOLDER = "confirm"
-"""Of the study, in the search's own folder."""
-
 
 def candidates(record: SearchRecord) -> list[TrialRecord]:
     """The trials to confirm: at each depth the best ones that are not the default, at most `confirm.best`.
