@@ -97,22 +97,16 @@ def _in_runs() -> list[StudyRecord]:
 
 def _registered(store: Store) -> list[StudyRecord]:
     """Every study and search that a storage knows."""
-    import json
-
+    from pmd_ray.cli.stored import records_of
     from pmd_ray.report.search_as_study import search_as_study
     from pmd_ray.spec.search_record import SearchRecord
-    from pmd_ray.spec.study_record import StudyRecord
 
     records = []
-    for name, text in store.studies().items():
-        try:
-            found = json.loads(text)
-            is_search = "search" in found
-            records.append(
-                search_as_study(SearchRecord.model_validate(found)) if is_search else StudyRecord.model_validate(found)
-            )
-        except (ValueError, TypeError):
+    for name, record in records_of(store).items():
+        if record is None:
             warn(f"left out: {name} was written by another version")
+        else:
+            records.append(search_as_study(record) if isinstance(record, SearchRecord) else record)
     return records
 
 
@@ -130,20 +124,7 @@ def _draw(card: Card) -> None:
     rows += [[name, value] for name, values in _origin(card).items() for value in values]
     _say_pairs(rows)
     say("")
-    columns = [
-        "seed",
-        "MRR",
-        "Hits@1",
-        "Hits@3",
-        "Hits@10",
-        "MR",
-        "validation MRR",
-        "seconds",
-        "CPU s",
-        "state",
-        "stage",
-    ]
-    print_table(columns, [_figures(stage) for stage in card.stages])
+    print_table(list(COLUMNS), [_figures(stage) for stage in card.stages])
     if any(stage.valid_mrr is not None and not stage.metrics for stage in card.stages):
         say("test figures are not shown of what only a search's trials use: they would choose; see its confirmation")
     for stage in card.stages:

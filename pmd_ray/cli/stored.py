@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,10 +46,14 @@ def find_stored(name: str, storage: str) -> Found:
     Raises:
         UserError: the storage holds no store, or no study of that name, or several.
     """
+    from pmd_ray.spec.search_record import SearchRecord
+    from pmd_ray.spec.study_record import StudyRecord
     from pmd_ray.store.store import Store
 
     store = Store.open(storage, create=False)
-    studies, searches = _records(store)
+    records = records_of(store)
+    studies = {key: one for key, one in records.items() if isinstance(one, StudyRecord)}
+    searches = {key: one for key, one in records.items() if isinstance(one, SearchRecord)}
     plain = name.removeprefix("search-")
     near = {key: one for key, one in studies.items() if name in (key, one.study.name)}
     looked = {key: one for key, one in searches.items() if name == key or plain == one.search.name}
@@ -62,24 +67,20 @@ def find_stored(name: str, storage: str) -> Found:
     return Found(search=search, confirmed=confirmed and confirmed.model_copy(update=here), store=store)
 
 
-def _records(store: Store) -> tuple[dict[str, StudyRecord], dict[str, SearchRecord]]:
-    """Every record that this version can read."""
+def records_of(store: Store) -> dict[str, StudyRecord | SearchRecord | None]:
+    """Every study and search that a store knows, by name; None where this version cannot read the record."""
     from pydantic import ValidationError
 
     from pmd_ray.spec.search_record import SearchRecord
     from pmd_ray.spec.study_record import StudyRecord
 
-    studies: dict[str, StudyRecord] = {}
-    searches: dict[str, SearchRecord] = {}
-    for name, text in store.studies().items():
-        try:
-            studies[name] = StudyRecord.model_validate_json(text)
-        except ValidationError:
-            try:
-                searches[name] = SearchRecord.model_validate_json(text)
-            except ValidationError:  # of another version
-                continue
-    return studies, searches
+    def read(text: str) -> StudyRecord | SearchRecord | None:
+        for kind in (StudyRecord, SearchRecord):
+            with suppress(ValidationError):
+                return kind.model_validate_json(text)
+        return None
+
+    return {name: read(text) for name, text in store.studies().items()}
 
 
 def _chosen(name: str, found: list[str], store: Store, there: list[str]) -> str:
