@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pmd_ray.cli.distill import Overrides
-from pmd_ray.cli.options import EitherFormats, Formats, Home, Json, formats_of
+from pmd_ray.cli.options import EitherFormats, Formats, Home, Json, formats_of, gpus_of_stage
 from pmd_ray.cli.output import print_json, say, warn
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -102,7 +102,7 @@ def resume(
 ) -> None:
     """Go on with a study where it stopped; refuses, with the difference, when its file means something else now."""
     from pmd_ray.spec.errors import UserError
-    from pmd_ray.spec.search_folder import is_search
+    from pmd_ray.spec.search_folder import CONFIRM, is_search
     from pmd_ray.spec.study_changes import changes
     from pmd_ray.spec.study_file import load_study, shipped_studies
     from pmd_ray.spec.study_folder import read_record
@@ -113,7 +113,7 @@ def resume(
         given = Given(cpus=cpus, gpus=gpus, slots=slots, workers=workers, home=home)
         resume_search(context, run, given, formats=formats, json=json)
         return
-    if is_search(run.parent) and run.name == "confirm":
+    if is_search(run.parent) and run.name == CONFIRM:
         raise UserError(f"{run} confirms the search in {run.parent}; go on with it: pmd resume {run.parent}")
     record = read_record(run)
     study = record.study
@@ -168,21 +168,17 @@ def options_for(
     from pmd_ray.plan.identities import device_named
     from pmd_ray.run.study import StudyOptions
     from pmd_ray.run.workers import WorkerPlan
-    from pmd_ray.spec.errors import UserError
     from pmd_ray.spec.places import Places
 
     kind = device_named(device)
-    if gpus is not None and kind == "cpu":
-        raise UserError(
-            f"--gpus {gpus:g}: stages are trained on CPUs (--device {device}); leave it out, or use --device cuda"
-        )
+    share = gpus_of_stage(gpus, kind, told=device)
     remote = "://" in storage and not storage.startswith("file://")
     cache = Path.home() / ".cache" / "pmd_ray" / "tokens" if remote else Path(storage.removeprefix("file://")) / "cache"
     return StudyOptions(
         places=Places(cache=cache.absolute(), data_home=home, storage=storage),
         device=kind,
         cpus=cpus,
-        gpus=(gpus or 1.0) if kind == "cuda" else 0.0,
+        gpus=share,
         slots=slots,
         plan=WorkerPlan.parse(workers, gpu=kind == "cuda"),
     )

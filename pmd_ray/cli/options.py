@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pmd_ray.plan.identities import Device
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
@@ -71,3 +74,20 @@ EitherFormats = Annotated[
 def formats_of(given: list[str] | None) -> list[str] | None:
     """The formats asked for; None for all."""
     return [part.strip() for text in given or [] for part in text.split(",") if part.strip()] or None
+
+
+def gpus_of_stage(gpus: float | None, kind: Device, *, told: str) -> float:
+    """What one stage takes; nothing said is a whole one.
+
+    Raises:
+        UserError: GPUs are asked for where stages are trained on CPUs.
+    """
+    from pmd_ray.spec.errors import UserError
+
+    if kind == "cuda":
+        return gpus or 1.0
+    if gpus is not None:
+        raise UserError(
+            f"--gpus {gpus:g}: stages are trained on CPUs (--device {told}); leave it out, or use --device cuda"
+        )
+    return 0.0

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from pmd_ray.cli.following import follow_job, say_ended, server_at, ways_back
+from pmd_ray.cli.options import gpus_of_stage
 from pmd_ray.cli.output import print_json, say, warn
 
 if TYPE_CHECKING:
+    from pmd_ray.plan.identities import Device
     from pmd_ray.run.cluster_fit import Wanted
     from pmd_ray.run.job_folder import Packed, Verb
     from pmd_ray.run.job_server import JobServer
@@ -109,16 +111,14 @@ def _stage_of(order: Order, server: JobServer) -> tuple[Wanted, list[str]]:
     from pmd_ray.plan.identities import device_named
     from pmd_ray.run.cluster_fit import Wanted
     from pmd_ray.run.workers import WorkerPlan
-    from pmd_ray.spec.errors import UserError
 
-    device_named(order.device)  # refuses another word
-    device = order.device
-    if device == "auto":
+    device: Device
+    if order.device == "auto":
         device = "cuda" if any(node.resources.get("GPU") for node in server.nodes()) else "cpu"
         say(f"--device auto: stages are trained on {'GPUs' if device == 'cuda' else 'CPUs'}", json=True)
-    if order.gpus is not None and device == "cpu":
-        raise UserError(f"--gpus {order.gpus:g}: stages are trained on CPUs; leave it out, or use --device cuda")
-    gpus = (order.gpus or 1.0) if device == "cuda" else 0.0
+    else:
+        device = device_named(order.device)
+    gpus = gpus_of_stage(order.gpus, device, told=order.device)
     plan = WorkerPlan.parse(order.workers, gpu=device == "cuda")
     wanted = Wanted.of(plan, cpus=order.cpus, gpus=gpus)
     if order.verb == "distill":
