@@ -1,6 +1,7 @@
 """Runs a tower over texts in length-sorted groups, keeping or recomputing the graph (gradient caching).
 
-Shapes: U texts, R texts of a group, L tokens, D width, K layers, M watched tokens, V distinct word ids.
+Shapes: U texts, R texts and T tokens of a group, L tokens of its longest, D width, K layers, M watched tokens, V
+distinct word ids.
 
 Losses see detached outputs; their gradients are then sent back through each group. With `recompute` a group's graph
 lives only while its own gradient is taken (Gao et al. 2021), so memory does not grow with the batch. Word vectors are
@@ -19,30 +20,55 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize
 
+from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import Pooling, word_weights
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Side
 from pmd_ray.spec.ragged import Ints, Ragged, TokenRows
 
-GROUP_ROWS = 64
-"""Texts of a group at most, where gradient caching asks for no fewer."""
+GROUP_TOKENS = {"cpu": 1024, "cuda": 16384}
+"""Tokens of a group at most. A CPU's caches hold what a layer makes of so many; a GPU wants more at once."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Texts of similar length, padded to the longest of them."""
+    """Texts of similar length, end to end, shorter ones first."""
 
     rows: Tensor
     """[R] their places among all U."""
+    lengths: Tensor
+    """[R] tokens of each."""
+    starts: Tensor
+    """[R] where each begins among the T."""
+    buckets: tuple[tuple[int, int], ...]
+    """(texts, tokens of each) of equal length, in order."""
     words: Tensor
-    """[R, L] places in the pass's distinct word ids."""
+    """[T] places in the pass's distinct word ids."""
     segments: Tensor
-    attended: Tensor
-    """[R, L] True where a token takes part in attention and pooling."""
+    """[T] token types."""
+    positions: Tensor
+    """[T] places in their texts."""
+    attended: Tensor | None
+    """[T] False where attention and pooling leave a token out; None where they leave out none."""
     watched: Tensor
-    """[m] places in the flat [R * L] states."""
+    """[m] places among the T."""
     watched_places: Tensor
     """[m] their places among all M."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return self.buckets[-1][1]
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """[T] where each token is in a flat [R * longest], and [R, longest] where attention looks."""
+        rows = torch.repeat_interleave(
+            torch.arange(len(self.rows), device=self.rows.device), self.lengths, output_size=len(self.words)
+        )
+        places = rows * self.longest + self.positions
+        looks = torch.zeros(len(self.rows) * self.longest, dtype=torch.long, device=places.device)
+        looks[places] = 1 if self.attended is None else self.attended.long()
+        return places, looks.view(len(self.rows), -1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +81,6 @@ class Packed:
     texts: int
     watched: int
     tokens: int
-    """Real tokens, padding apart."""
 
 
 def pack(
@@ -64,17 +89,21 @@ def pack(
     ids: Ragged | None = None,
     hidden: Ints | None = None,
     watched: Ints | None = None,
-    group_rows: int = GROUP_ROWS,
+    group_rows: int | None = None,
+    group_tokens: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Packed:
-    """Sort texts by length into groups of at most `group_rows`.
+    """Sort texts by length into groups.
 
     Args:
         tokens: U texts.
         ids: Masked ids in place of the texts' own.
         hidden: Flat places that attention and pooling leave out.
         watched: Flat places [M] whose states the losses ask for.
+        group_rows: Texts of a group at most.
+        group_tokens: Tokens of a group at most, though one text is always let in; by default as suits the device.
     """
+    device = torch.device(device)
     ids = tokens.ids if ids is None else ids
     word_ids, words = np.unique(ids.values, return_inverse=True)
     attended = np.ones(len(ids.values), dtype=bool)
@@ -86,61 +115,104 @@ def pack(
         watch_number[watched] = np.arange(count)
     flat = (words.astype(np.int64), tokens.segments.values.astype(np.int64), attended, watch_number)
     order = np.argsort(ids.lengths, kind="stable")
-    groups = [
-        _group(order[start : start + group_rows], ids, flat, device) for start in range(0, len(order), group_rows)
-    ]
+    most = group_tokens or GROUP_TOKENS.get(device.type, GROUP_TOKENS["cpu"])
+    groups = [_group(rows, ids, flat, device) for rows in _cut(order, ids.lengths, group_rows or len(order), most)]
     return Packed(groups, torch.as_tensor(word_ids.astype(np.int64), device=device), len(ids), count, len(ids.values))
 
 
-def _group(rows: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device | str) -> Group:
+def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterator[Ints]:
+    """Texts in their order, as many at once as both limits let."""
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = int(ends[start - 1]) if start else 0
+        fit = int(np.searchsorted(ends, before + most_tokens, side="right"))
+        stop = min(max(fit, start + 1), start + most_rows)
+        yield order[start:stop]
+        start = stop
+
+
+def _group(rows: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device) -> Group:
     lengths = ids.lengths[rows]
-    longest = int(lengths.max())
-    inside = np.arange(longest)[None, :] < lengths[:, None]
-    places = (ids.offsets[rows][:, None] + np.arange(longest)[None, :])[inside]
-    words, segments, attended, watch_number = (_padded(column[places], inside) for column in flat)
-    watch_number[~inside] = -1
-    watched = np.flatnonzero(watch_number.ravel() >= 0)
+    starts = np.cumsum(lengths) - lengths
+    positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+    places = np.repeat(ids.offsets[rows], lengths) + positions
+    words, segments, attended, watch_number = (column[places] for column in flat)
+    watched = np.flatnonzero(watch_number >= 0)
+    sizes, texts = np.unique(lengths, return_counts=True)
+
+    def on_device(values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, device=device)
+
     return Group(
-        rows=torch.as_tensor(rows, device=device),
-        words=torch.as_tensor(words, device=device),
-        segments=torch.as_tensor(segments, device=device),
-        attended=torch.as_tensor(attended, device=device),
-        watched=torch.as_tensor(watched, device=device),
-        watched_places=torch.as_tensor(watch_number.ravel()[watched], device=device),
+        rows=on_device(rows),
+        lengths=on_device(lengths.astype(np.int64)),
+        starts=on_device(starts.astype(np.int64)),
+        buckets=tuple(zip(texts.tolist(), sizes.tolist(), strict=True)),
+        words=on_device(words),
+        segments=on_device(segments),
+        positions=on_device(positions.astype(np.int64)),
+        attended=None if attended.all() else on_device(attended),
+        watched=on_device(watched),
+        watched_places=on_device(watch_number[watched]),
     )
-
-
-def _padded(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    padded = np.zeros(inside.shape, dtype=values.dtype)
-    padded[inside] = values
-    return padded
 
 
 def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States, pooling: Pooling) -> Side:
     """One group through the tower; `word_table` is [V, D]."""
-    out: Any = tower(
-        inputs_embeds=embedding(group.words, word_table),
-        token_type_ids=group.segments,
-        attention_mask=group.attended.long(),
-        output_hidden_states=bool(states.layers),
-    )
-    last_RLD = _at_least_fp32(out.last_hidden_state)
-    pooled_RD = last_RLD[:, 0] if pooling == "cls" else _mean(last_RLD, group.attended)
+    run = _run_packed if packed_bert.fits(tower) else _run_padded
+    found = run(tower, embedding(group.words, word_table), group, bool(states.layers))
+    last_TD = _at_least_fp32(found[-1])
+    pooled_RD = last_TD[group.starts] if pooling == "cls" else _mean(last_TD, group)
     tokens = first = mean = None
     if states.tokens:
-        flat = [out.hidden_states[layer].flatten(0, 1)[group.watched] for layer in states.layers]
-        tokens = _at_least_fp32(torch.stack(flat))
+        tokens = _at_least_fp32(torch.stack([found[layer][group.watched] for layer in states.layers]))
     if states.first:
-        first = _at_least_fp32(torch.stack([out.hidden_states[layer][:, 0] for layer in states.layers]))
+        first = _at_least_fp32(torch.stack([found[layer][group.starts] for layer in states.layers]))
     if states.mean:
-        mean = torch.stack([_mean(_at_least_fp32(out.hidden_states[at]), group.attended) for at in states.layers])
+        mean = torch.stack([_mean(_at_least_fp32(found[layer]), group) for layer in states.layers])
     return Side(normalize(pooled_RD, dim=-1), tokens, first, mean)
 
 
-def _mean(states_RLD: Tensor, attended_RL: Tensor) -> Tensor:
+def _run_packed(tower: nn.Module, words_TD: Tensor, group: Group, keep: bool) -> list[Tensor]:
+    """Hidden states [T, D] without any padding; the last one alone unless `keep`."""
+    return packed_bert.states(
+        tower,
+        words_TD,
+        group.segments,
+        group.positions,
+        buckets=group.buckets,
+        attended_T=group.attended,
+        keep=keep,
+    )
+
+
+def _run_padded(tower: nn.Module, words_TD: Tensor, group: Group, keep: bool) -> list[Tensor]:
+    """The same of any Hugging Face encoder: texts are padded to the longest of the group."""
+    places_T, looks_RL = group.padded()
+    padded = words_TD.new_zeros(looks_RL.numel(), words_TD.shape[-1])
+    segments = torch.zeros_like(looks_RL).view(-1)
+    segments[places_T] = group.segments
+    out: Any = tower(
+        inputs_embeds=padded.index_copy(0, places_T, words_TD).view(*looks_RL.shape, -1),
+        token_type_ids=segments.view(looks_RL.shape),
+        attention_mask=looks_RL,
+        output_hidden_states=keep,
+    )
+    found = out.hidden_states if keep else [out.last_hidden_state]
+    return [states_RLD.flatten(0, 1)[places_T] for states_RLD in found]
+
+
+def _mean(states_TD: Tensor, group: Group) -> Tensor:
     """[R, D] mean over the tokens that take part."""
-    weight_RL1 = attended_RL.to(states_RLD.dtype)[:, :, None]
-    return (states_RLD * weight_RL1).sum(1) / weight_RL1.sum(1).clamp(min=1.0)
+    if group.attended is None:
+        return torch.segment_reduce(states_TD, "mean", lengths=group.lengths, unsafe=True)
+    weight_T1 = group.attended.to(states_TD.dtype)[:, None]
+    summed_RD, count_R1 = (
+        torch.segment_reduce(values, "sum", lengths=group.lengths, unsafe=True)
+        for values in (states_TD * weight_T1, weight_T1)
+    )
+    return summed_RD / count_R1.clamp(min=1.0)
 
 
 def _at_least_fp32(states: Tensor) -> Tensor:

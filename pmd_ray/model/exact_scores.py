@@ -48,13 +48,13 @@ class ExactScores:
         width = self._queries.shape[1]
         return (width + 16) * _UNIT * (self.longest + abs(bonus)) * (1 + width * _UNIT) + 2.0**-120
 
-    def rough(self, rows: slice, columns: slice, out_bc: Tensor) -> Tensor:
+    def rough(self, rows_b: Tensor, columns: slice, out_bc: Tensor) -> Tensor:
         """[b, c] float32, written to `out_bc`."""
-        return torch.mm(self._queries[rows], self._entities[columns].T, out=out_bc)
+        return torch.mm(self._queries[rows_b], self._entities[columns].T, out=out_bc)
 
-    def exact(self, rows: slice, columns: slice) -> Tensor:
+    def exact(self, rows_b: Tensor, columns: slice) -> Tensor:
         """[b, c] float64, without rounding."""
-        steps_bc = _steps(self._queries[rows], self._grids[0]) @ _steps(self._entities[columns], self._grids[1]).T
+        steps_bc = _steps(self._queries[rows_b], self._grids[0]) @ _steps(self._entities[columns], self._grids[1]).T
         return steps_bc.mul_(self._grids[0] * self._grids[1])
 
     def exact_pairs(self, rows_N: Tensor, columns_N: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ from pmd_ray.model.exact_scores import ExactScores, full_float32
 from pmd_ray.model.top_list import TopLists
 from pmd_ray.spec.ragged import Ragged, weave
 
-# Shapes: Q queries, E entities, D width, b and c rows of a block of them, T top, N pairs of a query and an entity.
+# Shapes: Q queries, P different ones among them, E entities, D width, b and c rows of a block of queries and entities,
+# p different queries of a block, T top, N pairs of a query and an entity.
 Ties = Literal["mean", "sorted"]
 DENSE_SHARE = 1 / 32
 """Above this share of undecided candidates a block is scored again as a whole (a constant model: all of them)."""
@@ -45,11 +46,12 @@ class Ranks:
 
 @torch.no_grad()
 def rank_queries(
-    queries_QD: Tensor,
+    queries_PD: Tensor,
     entities_ED: Tensor,
     answers_Q: NDArray[np.integer],
     known: Rows,
     *,
+    asked_Q: NDArray[np.integer] | None = None,
     ties: Ties = "mean",
     top: int = 10,
     chunk_queries: int = 512,
@@ -60,13 +62,15 @@ def rank_queries(
     """Rank each query's answer among all entities that are not known answers of it.
 
     Args:
-        queries_QD: [Q, D] vectors; computed as float32, whatever the matmul precision or autocast around.
+        queries_PD: [P, D] vectors; computed as float32, whatever the matmul precision or autocast around.
         entities_ED: [E, D] vectors on the same device.
         answers_Q: [Q] entity numbers.
         known: Known answers of each query (of all splits); the query's own answer may be among them.
+        asked_Q: [Q] which of the P vectors each query has: one that many triples ask is multiplied once. By default
+            P = Q, each its own.
         ties: 'mean' gives 1 + greater + equal / 2; 'sorted' the place in a stable sort of the entities by score.
         top: T, at least 1.
-        chunk_queries: Queries of a block; beside the vectors, memory is some 10 bytes for each score of a block
+        chunk_queries: Queries of a block; beside the vectors, memory is some 14 bytes for each score of a block
             (30 where it is scored without rounding).
         chunk_entities: Entities of a block.
         bonus: For each query the entities whose score gains `bonus_weight` (SimKGC's re-ranking).
@@ -75,24 +79,31 @@ def rank_queries(
         ValueError: Shapes do not fit, an entity number is out of range, or a vector is not finite.
     """
     answers = np.asarray(answers_Q, dtype=np.int64)
-    queries, entities, device = len(queries_QD), len(entities_ED), entities_ED.device
+    asked = np.arange(len(queries_PD)) if asked_Q is None else np.asarray(asked_Q, dtype=np.int64)
+    queries, entities, device = len(asked), len(entities_ED), entities_ED.device
     _check(queries, entities, answers, known=known, bonus=bonus)
+    if queries and not 0 <= asked.min() <= asked.max() < len(queries_PD):
+        raise ValueError(f"asked must hold numbers of queries' vectors from 0 to {len(queries_PD) - 1}")
+    order = np.argsort(asked, kind="stable")  # equal queries side by side
     found = [Ranks(np.empty(0), np.empty(0, np.float32), np.empty((0, top), np.int32), np.empty((0, top), np.float32))]
     with full_float32(device):
-        scores = ExactScores(queries_QD, entities_ED)
+        scores = ExactScores(queries_PD, entities_ED)
         scratch = _Scratch(min(chunk_queries, queries) * min(chunk_entities, entities), device)
         for start in range(0, queries, chunk_queries):
-            rows = np.arange(start, min(start + chunk_queries, queries))
+            rows = order[start : start + chunk_queries]
             own = Ragged(answers[rows], np.arange(len(rows) + 1, dtype=np.int64))
             hidden = BlockPairs(weave([known.take(rows), own]), entities=entities, chunk=chunk_entities, device=device)
             lifted = None
             if bonus is not None and bonus_weight:
                 lifted = BlockPairs(bonus.take(rows), entities=entities, chunk=chunk_entities, device=device)
-            block = _Block(scores, start, answers[rows], hidden=hidden, lifted=lifted, weight=bonus_weight, top=top)
+            block = _Block(
+                scores, asked[rows], answers[rows], hidden=hidden, lifted=lifted, weight=bonus_weight, top=top
+            )
             for first in range(0, entities, chunk_entities):
                 block.meet(slice(first, min(first + chunk_entities, entities)), scratch)
             found.append(block.result(ties))
-    return Ranks(*(np.concatenate([getattr(ranks, field.name) for ranks in found]) for field in fields(Ranks)))
+    back = np.argsort(order)
+    return Ranks(*(np.concatenate([getattr(ranks, field.name) for ranks in found])[back] for field in fields(Ranks)))
 
 
 def _check(queries: int, entities: int, answers: NDArray[np.int64], *, known: Rows, bonus: Rows | None) -> None:
@@ -109,10 +120,14 @@ class _Scratch:
 
     def __init__(self, size: int, device: torch.device) -> None:
         self._floats = torch.empty(size, dtype=torch.float32, device=device)
+        self._products = torch.empty(size, dtype=torch.float32, device=device)
         self._truths = torch.empty(size, dtype=torch.bool, device=device)
 
     def scores(self, rows: int, columns: int) -> Tensor:
         return self._floats[: rows * columns].view(rows, columns)
+
+    def products(self, rows: int, columns: int) -> Tensor:
+        return self._products[: rows * columns].view(rows, columns)
 
     def count_from(self, scores_bc: Tensor, floor_b: Tensor) -> Tensor:
         """[b] how many scores of each row reach its floor."""
@@ -131,7 +146,7 @@ class _Block:
     def __init__(
         self,
         scores: ExactScores,
-        start: int,
+        asked: NDArray[np.int64],
         answers: NDArray[np.int64],
         *,
         hidden: BlockPairs,
@@ -139,9 +154,13 @@ class _Block:
         weight: float,
         top: int,
     ) -> None:
-        self._scores, self._start, self._count = scores, start, len(answers)
+        self._scores, self._count = scores, len(answers)
         self._hidden, self._lifted, self._weight = hidden, lifted, weight
         device = scores.device
+        different, place = np.unique(asked, return_inverse=True)
+        self._asked_b = torch.as_tensor(asked, device=device)
+        self._different_p = torch.as_tensor(different, device=device)
+        self._place_b = None if len(different) == len(asked) else torch.as_tensor(place, device=device)
         self._answers_b = torch.as_tensor(answers, device=device)
         rows_b = torch.arange(self._count, device=device)
         self._own_b = self._exact_pairs(rows_b, self._answers_b)
@@ -153,8 +172,7 @@ class _Block:
 
     def meet(self, columns: slice, scratch: _Scratch) -> None:
         """Count the candidates of one chunk of entities."""
-        scores_bc = scratch.scores(self._count, columns.stop - columns.start)
-        self._adjust(self._scores.rough(self._rows, columns, scores_bc), columns)
+        scores_bc = self._adjust(self._rough(columns, scratch), columns)
         above_b = scratch.count_from(scores_bc, self._high_b)
         open_b = scratch.count_from(scores_bc, self._low_b) - above_b
         enough = DENSE_SHARE * scores_bc.numel()
@@ -180,9 +198,15 @@ class _Block:
             top_bT.cpu().numpy(),
         )
 
-    @property
-    def _rows(self) -> slice:
-        return slice(self._start, self._start + self._count)
+    def _rough(self, columns: slice, scratch: _Scratch) -> Tensor:
+        """[b, c] float32; a query that several of the block ask is multiplied once."""
+        width = columns.stop - columns.start
+        scores_bc = scratch.scores(self._count, width)
+        if self._place_b is None:
+            return self._scores.rough(self._different_p, columns, scores_bc)
+        products_pc = scratch.products(len(self._different_p), width)
+        self._scores.rough(self._different_p, columns, products_pc)
+        return torch.index_select(products_pc, 0, self._place_b, out=scores_bc)
 
     def _settle(self, rows_N: Tensor, columns_N: Tensor, first: int) -> None:
         """Count candidates that rough scores do not tell from the answer."""
@@ -195,7 +219,8 @@ class _Block:
 
     def _meet_exactly(self, columns: slice) -> None:
         """The same from float64 scores of the whole block."""
-        scores_bc = self._adjust(self._scores.exact(self._rows, columns), columns)
+        scores_bc = self._scores.exact(self._different_p, columns)
+        scores_bc = self._adjust(scores_bc if self._place_b is None else scores_bc[self._place_b], columns)
         equal_bc = scores_bc == self._own_b[:, None]
         self._greater_b += (scores_bc > self._own_b[:, None]).sum(1)
         self._equal_b += equal_bc.sum(1)
@@ -213,7 +238,7 @@ class _Block:
         return scores_bc
 
     def _exact_pairs(self, rows_N: Tensor, entities_N: Tensor) -> Tensor:
-        scores_N = self._scores.exact_pairs(rows_N + self._start, entities_N)
+        scores_N = self._scores.exact_pairs(self._asked_b[rows_N], entities_N)
         if self._lifted is not None:
             scores_N[self._lifted.hold(rows_N, entities_N)] += self._weight
         return scores_N

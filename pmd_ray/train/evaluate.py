@@ -160,15 +160,22 @@ def rank_split(
     )
     model.train(was_training)
     _check_finite(entities_ED, asked_AD)
-    queries_QD = asked_AD[torch.as_tensor(row.reshape(-1), device=asked_AD.device)]
+    asked_Q = row.reshape(-1)
     known = known_of(graph).tails(heads, relations)
-    plain = rank_queries(queries_QD, entities_ED, answers, known, ties=evaluation.ties)
+    plain = rank_queries(asked_AD, entities_ED, answers, known, asked_Q=asked_Q, ties=evaluation.ties)
     reranked = None
     if evaluation.rerank is not None:
         bonus = rerank_bonus(graph, heads, evaluation.rerank.hops)
         weight = evaluation.rerank.weight
         reranked = rank_queries(
-            queries_QD, entities_ED, answers, known, ties=evaluation.ties, bonus=bonus, bonus_weight=weight
+            asked_AD,
+            entities_ED,
+            answers,
+            known,
+            asked_Q=asked_Q,
+            ties=evaluation.ties,
+            bonus=bonus,
+            bonus_weight=weight,
         )
     return Ranked(split, queries, plain, reranked)
 

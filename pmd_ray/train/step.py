@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.model.encode import GROUP_ROWS, TowerPass, pack
+from pmd_ray.model.encode import TowerPass, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.masking import Drawn
 from pmd_ray.model.outputs import Facts, Outputs, Role, Side, Watched
@@ -179,7 +179,7 @@ class Step:
             ids=texts.student_ids if sight == "masked" else None,
             hidden=texts.drawn.places if hides else None,
             watched=texts.watched.places if states.tokens else None,
-            group_rows=min(GROUP_ROWS, micro or GROUP_ROWS),
+            group_rows=micro,
             device=self.workers.device,
         )
         key = stream_key(self._seed, "dropout", epoch, step, self.workers.rank, tower, sight)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.model.encode import GROUP_ROWS, encode, pack
+from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Outputs, Side
 from pmd_ray.spec.grade import GradeConfig
@@ -128,7 +128,7 @@ class Teacher:
             rows = texts.entity_rows(*numbering.parts_of_entity(keys))
         side = encode(
             getattr(self.model, tower),
-            pack(rows, device=self._device, group_rows=GROUP_ROWS),
+            pack(rows, device=self._device),
             pooling=self.model.pooling,
             autocast=self._autocast,
         )

@@ -34,9 +34,14 @@ class Workshop:
         """Ids, segments and attention of up to 256 entity texts, for layer maps that look at what layers do."""
         count = min(256, self.graph.num_entities)
         chosen = generator(0, "layer sample").permutation(self.graph.num_entities)[:count]
-        packed = pack(self.texts.entity_rows(chosen), group_rows=count)
+        rows = self.texts.entity_rows(chosen)
+        packed = pack(rows, group_tokens=len(rows.ids.values))
         group = packed.groups[0]
-        return packed.word_ids[group.words], group.segments, group.attended.long()
+        places, attended = group.padded()
+        ids, segments = (torch.zeros_like(attended) for _ in range(2))
+        ids.view(-1)[places] = packed.word_ids[group.words]
+        segments.view(-1)[places] = group.segments
+        return ids, segments, attended
 
 
 def open_workshop(chain: ChainConfig, places: Places) -> Workshop:

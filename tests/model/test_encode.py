@@ -118,12 +118,13 @@ def test_hidden_tokens_take_no_part() -> None:
     assert not torch.allclose(side.pooled_UD, encode(tower, pack(rows), pooling="mean").pooled_UD)
 
 
-def test_packing_pads_to_the_longest_of_each_group() -> None:
+def test_groups_hold_texts_of_similar_length() -> None:
     """C26, section 7: the released code pads all texts of a batch to its longest."""
     rows = some_rows()
     packed = pack(rows, group_rows=4)
     lengths = sorted(rows.ids.lengths.tolist())
-    assert [group.words.shape[1] for group in packed.groups] == [lengths[3], lengths[7], lengths[10]]
+    assert [group.longest for group in packed.groups] == [lengths[3], lengths[7], lengths[10]]
+    assert sum(len(group.words) for group in packed.groups) == sum(lengths), "and only what cannot do without"
     assert packed.tokens == sum(lengths) and packed.texts == TEXTS
     assert packed.word_ids.tolist() == sorted(set(rows.ids.values.tolist()))
 

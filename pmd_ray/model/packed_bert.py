@@ -1,0 +1,116 @@
+"""BERT over texts laid end to end: no position is padding, for any matrix product.
+
+Linear layers see one matrix of all tokens; attention runs over texts of equal length at once. The weights are those
+of the Hugging Face module, and so are the results (tests/model/test_packed_bert.py). Dropout is drawn as in
+`model/dropout.py`.
+
+Shapes: T tokens, R texts of one length, n tokens of each, H heads, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, layer_norm, linear, scaled_dot_product_attention
+
+from pmd_ray.model.dropout import Draw, Drawn, nothing_dropped
+
+
+def fits(tower: nn.Module) -> bool:
+    """Whether a tower is the plain encoder of BERT, on a CPU.
+
+    A GPU has kernels of its own for padded batches, and pays for each small one.
+    """
+    from transformers import BertModel
+
+    config: Any = getattr(tower, "config", None)
+    return (
+        type(tower) is BertModel
+        and not config.is_decoder
+        and not config.add_cross_attention
+        and getattr(config, "position_embedding_type", "absolute") in ("absolute", None)
+        and next(tower.parameters()).device.type == "cpu"
+    )
+
+
+def states(
+    tower: Any,
+    words_TD: Tensor,
+    segments_T: Tensor,
+    positions_T: Tensor,
+    *,
+    buckets: Sequence[tuple[int, int]],
+    attended_T: Tensor | None,
+    keep: bool,
+) -> list[Tensor]:
+    """Hidden states [T, D]: of every layer from the embeddings on with `keep`, else of the last alone.
+
+    Args:
+        tower: A BertModel.
+        words_TD: Word vectors.
+        segments_T: Token types.
+        positions_T: Place of each token in its text.
+        buckets: (R, n) of the texts one after another, texts of one length together.
+        attended_T: False where attention leaves a token out; None leaves out none.
+        keep: Whether the states of all layers are asked for.
+    """
+    table = tower.embeddings
+    x_TD = words_TD + table.token_type_embeddings(segments_T) + embedding(positions_T, table.position_embeddings.weight)
+    x_TD = _normalised(table.LayerNorm, x_TD)
+    draw: Draw = Drawn(x_TD.dtype) if tower.training else nothing_dropped
+    factors = draw(tuple(x_TD.shape), table.dropout.p)
+    x_TD = x_TD if factors is None else x_TD * factors
+    found = [x_TD]
+    for layer in tower.encoder.layer:
+        attention_TD = _attention(layer.attention.self, x_TD, buckets, attended_T, draw)
+        x_TD = _added(layer.attention.output, attention_TD, x_TD, draw)
+        inner = layer.intermediate
+        x_TD = _added(layer.output, inner.intermediate_act_fn(inner.dense(x_TD)), x_TD, draw)
+        found = [*found, x_TD] if keep else [x_TD]
+    return found
+
+
+def _attention(
+    attention: Any, x_TD: Tensor, buckets: Sequence[tuple[int, int]], attended_T: Tensor | None, draw: Draw
+) -> Tensor:
+    """[T, D] of all heads side by side."""
+    sizes = [texts * tokens for texts, tokens in buckets]
+    parts = (attention.query(x_TD), attention.key(x_TD), attention.value(x_TD))
+    # `split` and not slices: a slice's gradient is as large as what it was cut from.
+    whole = zip(*(torch.split(part, sizes) for part in parts), strict=True)
+    seen = [None] * len(sizes) if attended_T is None else torch.split(attended_T, sizes)
+    found = []
+    for (texts, tokens), cut, attended in zip(buckets, whole, seen, strict=True):
+        shape = (texts, tokens, attention.num_attention_heads, attention.attention_head_size)
+        query, key, value = (part.view(shape).transpose(1, 2) for part in cut)
+        mask = None if attended is None else attended.view(texts, 1, 1, tokens)
+        found.append(_heads(query, key, value, mask, attention, draw).transpose(1, 2).reshape(texts * tokens, -1))
+    return torch.cat(found) if len(found) > 1 else found[0]
+
+
+def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, attention: Any, draw: Draw) -> Tensor:
+    """[R, H, n, D / H]."""
+    texts, heads, tokens, _ = query.shape
+    factors = draw((texts, heads, tokens, tokens), attention.dropout.p)
+    if factors is None:
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
+    scores = (query * attention.scaling) @ key.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    out: Tensor = (scores.softmax(-1) * factors) @ value
+    return out
+
+
+def _added(output: Any, x_TF: Tensor, before_TD: Tensor, draw: Draw) -> Tensor:
+    """The end of either half of a layer: a linear layer, dropout, what was before, a LayerNorm."""
+    x_TD = linear(x_TF, output.dense.weight, output.dense.bias)
+    factors = draw(tuple(x_TD.shape), output.dropout.p)
+    summed = x_TD + before_TD if factors is None else torch.addcmul(before_TD, x_TD, factors)
+    return _normalised(output.LayerNorm, summed)
+
+
+def _normalised(norm: Any, x_TD: Tensor) -> Tensor:
+    return layer_norm(x_TD, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

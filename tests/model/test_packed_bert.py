@@ -1,0 +1,174 @@
+"""Without padding, and with dropout drawn otherwise, a tower is still the Hugging Face one."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import small
+from torch import Tensor, nn
+
+from pmd_ray.model import encode as under_test
+from pmd_ray.model import packed_bert
+from pmd_ray.model.dropout import Drawn, nothing_dropped
+from pmd_ray.model.encode import Packed, encode, pack
+from pmd_ray.model.losses import States
+from pmd_ray.spec.ragged import Ragged, TokenRows
+
+EVERY = States(tokens=True, first=True, mean=True, layers=(0, 2, 3))
+WORDS = 30
+
+
+def a_tower(dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> nn.Module:
+    return small.model_of(small.student_grade(layers=3), encoder=small.encoder_config(dropout=dropout)).hr.to(dtype)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[TokenRows, np.ndarray, np.ndarray]:
+    """Texts of any lengths, watched tokens, and hidden ones (never a first token)."""
+    lengths = draw(st.lists(st.integers(2, 12), min_size=1, max_size=9))
+    luck = np.random.default_rng(draw(st.integers(0, 2**32)))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = Ragged(luck.integers(5, WORDS, offsets[-1]).astype(np.int32), offsets)
+    segments = Ragged(luck.integers(0, 2, offsets[-1]).astype(np.int8), offsets)
+    inner = np.setdiff1d(np.arange(offsets[-1]), offsets)
+    watched = np.sort(luck.choice(inner, size=len(inner) // 2, replace=False))
+    hidden = np.sort(luck.choice(inner, size=len(inner) // 3, replace=False))
+    return TokenRows(ids, segments, segments), watched, hidden
+
+
+def both(tower: nn.Module, packed: Packed, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the packed way gives, and what the padded one gives."""
+    sides = []
+    for fits in (True, False):
+        with monkeypatch.context() as patched:
+            patched.setattr(packed_bert, "fits", lambda _, fits=fits: fits)
+            sides.append(encode(tower, packed, pooling="mean", states=EVERY))
+    return sides
+
+
+@given(given_texts=texts(), hides=st.booleans(), tokens=st.integers(1, 60))
+def test_states_are_those_of_the_padded_way(given_texts: Any, hides: bool, tokens: int) -> None:
+    rows, watched, hidden = given_texts
+    tower = a_tower().eval()
+    packed = pack(rows, watched=watched, hidden=hidden if hides else None, group_tokens=tokens)
+    assert sum(len(group.rows) for group in packed.groups) == len(rows)
+    assert all(len(group.words) <= tokens or len(group.rows) == 1 for group in packed.groups)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        ours, plain = both(tower, packed, monkeypatch)
+    for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD"):
+        torch.testing.assert_close(getattr(ours, name), getattr(plain, name), rtol=1e-10, atol=1e-10)
+
+
+def test_other_towers_are_padded() -> None:
+    tower = a_tower()
+    assert packed_bert.fits(tower)
+
+    class Other(type(tower)):  # type: ignore[misc]
+        """What it does, nobody knows."""
+
+    tower.__class__ = Other
+    assert not packed_bert.fits(tower)
+
+
+def gradients(tower: nn.Module, packed: Packed) -> dict[str, Tensor]:
+    table = under_test.embedding(packed.word_ids, under_test.word_weights(tower))
+    tower.zero_grad(set_to_none=True)
+    for group in packed.groups:
+        side = under_test.run_group(tower, table.detach(), group, EVERY, "mean")
+        loss = sum(part.pow(3).sum() for part in (side.pooled_UD, side.tokens_KMD, side.mean_KUD) if part is not None)
+        assert isinstance(loss, Tensor)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return {name: weight.grad.clone() for name, weight in tower.named_parameters() if weight.grad is not None}
+
+
+def test_without_chance_of_dropping_training_is_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = small.texts_of(small.dense_graph()).entity_rows(np.arange(9))
+    packed = pack(rows, watched=rows.ids.offsets[:-1] + 1, group_tokens=30)
+    tower = a_tower().train()
+    ours = gradients(tower, packed)
+    monkeypatch.setattr(packed_bert, "fits", lambda _: False)
+    plain = gradients(tower, packed)
+    assert ours.keys() == plain.keys() and len(ours) > 40
+    for name, gradient in plain.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+@given(chance=st.floats(0.0, 0.9), seed=st.integers(0, 2**31))
+def test_dropped_values_are_as_many_as_asked_for_and_made_up_for(chance: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    shape = (40, 500)
+    factors = Drawn(torch.float64)(shape, chance)
+    if factors is None:
+        assert chance < 2**-16
+        return
+    kept = factors > 0
+    chance_there = round(chance * 2**16) / 2**16
+    spread = (chance * (1 - chance) / kept.numel()) ** 0.5
+    assert factors.shape == shape and abs(float((~kept).double().mean()) - chance) <= 6 * spread + 2**-16
+    torch.testing.assert_close(factors[kept], torch.full_like(factors[kept], 1 / (1 - chance_there)), rtol=1e-6, atol=0)
+    torch.manual_seed(seed)
+    again = Drawn(torch.float64)
+    assert torch.equal(again(shape, chance), factors), "the same seed, the same draws"
+    further = again(shape, chance)
+    assert further is not None and (chance < 0.01 or not torch.equal(further, factors))
+
+
+def test_draws_of_neighbours_are_independent() -> None:
+    """Pairs of values beside and below each other, and at the four places of one random number."""
+    torch.manual_seed(0)
+    factors = Drawn(torch.float64)((1000, 1000), 0.5)
+    assert factors is not None
+    signs = factors - 1.0
+    flat = signs.flatten()
+    pairs = [signs[:, 1:] * signs[:, :-1], signs[1:] * signs[:-1], *(flat[lag:] * flat[:-lag] for lag in (2, 3, 4, 8))]
+    for pair in pairs:
+        assert abs(float(pair.mean())) < 5e-3
+
+
+def test_nothing_is_dropped_in_evaluation() -> None:
+    assert nothing_dropped((2, 2), 0.5) is None
+    rows = small.texts_of(small.dense_graph()).entity_rows(np.arange(9))
+    tower = a_tower(dropout=0.3).eval()
+    first, second = (encode(tower, pack(rows), pooling="mean").pooled_UD for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_dropout_leaves_the_mean_and_drops_everywhere(hides: bool) -> None:
+    """Beside the padded way: over many draws, vectors are as far from those without dropout, and as varied."""
+    rows = small.texts_of(small.dense_graph()).entity_rows(np.arange(6))
+    hidden = rows.ids.offsets[:-1] + 2 if hides else None
+    tower = a_tower(dropout=0.1).train()
+    packed = pack(rows, hidden=hidden)
+    found = {}
+    for fits in (True, False):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(packed_bert, "fits", lambda _, fits=fits: fits)
+            draws = []
+            for seed in range(300):
+                torch.manual_seed(seed)
+                draws.append(encode(tower, packed, pooling="mean").pooled_UD)
+            found[fits] = torch.stack(draws)
+    spreads = {fits: draws.std(0).mean() for fits, draws in found.items()}
+    assert 0.9 < float(spreads[True] / spreads[False]) < 1.1
+    error = float((found[True].mean(0) - found[False].mean(0)).norm(dim=-1).max())
+    assert error < 6 * float(spreads[True]) * (2 / 300 * packed.texts * 5) ** 0.5
+
+
+def test_dropout_under_half_precision() -> None:
+    """Factors are as exact as the embeddings; a step in bfloat16 stays near one in fp32."""
+    rows = small.texts_of(small.dense_graph()).entity_rows(np.arange(6))
+    tower, packed = a_tower(dropout=0.1, dtype=torch.float32).train(), pack(rows)
+    vectors = []
+    for halved in (False, True):
+        torch.manual_seed(3)
+        autocast = functools.partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=halved)
+        vectors.append(encode(tower, packed, pooling="mean", autocast=autocast).pooled_UD)
+    torch.testing.assert_close(vectors[0], vectors[1], rtol=0, atol=0.05)
+    assert not torch.equal(*vectors)
