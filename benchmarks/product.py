@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from benchmarks.clock import Clock, Phases
-from benchmarks.limit import WITH_BACKWARD, forward_operations
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.build import build_student
 from pmd_ray.model.encode import TowerPass
 from pmd_ray.model.folder import ModelCard, save_model
+from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.ragged import Ints
 from pmd_ray.train.batches import Batch

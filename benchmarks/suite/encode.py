@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.clock import Clock, Phases, interleaved
 from benchmarks.inputs import Asked
-from benchmarks.limit import Rate, forward_operations
+from benchmarks.limit import Rate
 from benchmarks.product import ALONE, untrained
 from benchmarks.record import Case, shares
 from benchmarks.released.beside import maker_of, towers_of, triples_of
@@ -21,6 +21,7 @@ from benchmarks.released.evaluation import entity_vectors, query_vectors
 from benchmarks.released.examples import Maker
 from pmd_ray.kg.known import with_inverses
 from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.model.operations import forward_operations
 from pmd_ray.spec.ragged import Ints, TokenRows
 from pmd_ray.train.evaluate import encode_all
 from pmd_ray.train.workshop import Workshop

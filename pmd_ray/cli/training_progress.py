@@ -76,7 +76,7 @@ class _Bars:
                 )
             case StepDone():
                 self._end_encoding()
-                note = f"loss {event.loss:.3f}  {event.tokens_per_second:,.0f} tokens/s"
+                note = f"loss {event.loss:.3f}  {_speed(event)}"
                 self._bars.update(self._grades[name], completed=event.done, note=note)
             case TextsEncoded():
                 self._encode(event)
@@ -124,8 +124,7 @@ class _Lines:
                 share = max(1, event.done - self._first)
                 left = (now - self._begun) / share * (self._steps - event.done)
                 line = (
-                    f"step {event.done}/{self._steps}, loss {event.loss:.3f}, {event.tokens_per_second:,.0f} tokens/s, "
-                    f"about {left:.0f} s left"
+                    f"step {event.done}/{self._steps}, loss {event.loss:.3f}, {_speed(event)}, about {left:.0f} s left"
                 )
             case TextsEncoded() if now - self._last > LINE_EVERY_S:
                 line = f"{event.what}: {event.done}/{event.total} texts encoded"
@@ -151,6 +150,10 @@ def _plan_note(event: ChainPlanned) -> str:
 def _epoch_note(event: EpochDone) -> str:
     best = " (best)" if event.best else ""
     return f"epoch {event.epoch}/{event.epochs}, validation MRR {event.valid_mrr:.3f}{best}"
+
+
+def _speed(event: StepDone) -> str:
+    return f"{event.tokens_per_second:,.0f} tokens/s, {event.utilisation:.0%} of a plain product's rate"
 
 
 def _done_note(event: GradeDone) -> str:

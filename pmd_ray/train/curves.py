@@ -40,7 +40,7 @@ class Curves:
         # TensorBoard drops what an earlier attempt wrote for this step and later ones; updates count from 1.
         self._add(step=from_step + 1, session_log=SessionLog(status=SessionLog.START))
 
-    def step(self, number: int, log: StepLog, *, tokens_per_second: float) -> None:
+    def step(self, number: int, log: StepLog, *, tokens_per_second: float, utilisation: float) -> None:
         """The curves of one update."""
         values = {
             "loss/total": log.loss,
@@ -50,6 +50,7 @@ class Curves:
             "train/learning_rate": log.learning_rate,
             "train/temperature": log.temperature,
             "train/tokens_per_second": tokens_per_second,
+            "train/utilisation": utilisation,
         }
         if log.texts:
             values["train/unmasked_share"] = log.unmasked_texts / log.texts

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import torch
 
 from pmd_ray.model.losses import Setting
+from pmd_ray.model.operations import product_rate
 from pmd_ray.spec.ragged import TokenRows
 from pmd_ray.train.batches import Batches, MaskWords
 from pmd_ray.train.checkpoint import Progress, read_progress
@@ -37,19 +37,6 @@ def planned(stages: Sequence[Stage], shop: Workshop, device: torch.device) -> Ch
         progress = read_progress(stage.work, stage.key) or Progress(key=stage.key)
         seconds += _stage_seconds(stage, shop, teacher, rate, epochs_done=progress.epoch)
     return ChainPlanned("", names=tuple(stage.grade.name for stage in left), seconds=seconds)
-
-
-def product_rate(width: int, device: torch.device) -> float:
-    """Floating-point operations a second of a product [1024, D] x [D, 4 D], measured for a moment."""
-    left = torch.randn(1024, width, device=device)
-    right = torch.randn(width, 4 * width, device=device)
-    count, begun = 0, time.perf_counter()
-    while (spent := time.perf_counter() - begun) < 0.2 or count < 3:
-        left @ right
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        count += 1
-    return count * 2 * 1024 * width * 4 * width / spent
 
 
 def _stage_seconds(stage: Stage, shop: Workshop, teacher_layers: int, rate: float, *, epochs_done: int) -> float:

@@ -50,6 +50,9 @@ class StepDone(Event):
     done: int
     loss: float
     tokens_per_second: float
+    """That the student encoded, padding apart, since the epoch began."""
+    utilisation: float
+    """Share of what a plain product reaches on the same workers: model FLOPs utilisation of the needed tokens."""
 
 
 @dataclass(frozen=True)

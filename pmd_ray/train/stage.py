@@ -23,6 +23,7 @@ from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.build import build_student
 from pmd_ray.model.folder import ModelCard, load_trained, save_model
 from pmd_ray.model.losses import Setting
+from pmd_ray.model.operations import product_rate
 from pmd_ray.model.source import Source, load_source
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.disk import storing
@@ -174,6 +175,7 @@ class _Training:
         )
         self.progress = self._resumed()
         self.last_valid: tuple[int, Ranked] | None = None
+        self.peak = math.inf
 
     def _student(self, teacher: BiEncoder | None) -> BiEncoder:
         source = self._init_source()
@@ -246,6 +248,7 @@ class _Training:
         # A constant teacher's vectors cost one pass over the distinct texts; after that they are looked up.
         if self.teacher is not None and self.teacher.is_constant():
             self.teacher.tabulate(self.batches, self.workers, self._tick("teacher"))
+        self.peak = self._peak()
         folder = self.stage.curves if self.workers.leads else None
         curves = Curves(folder, from_step=progress.steps)
         try:
@@ -255,6 +258,11 @@ class _Training:
                 after_epoch(progress)
         finally:
             curves.close()
+
+    def _peak(self) -> float:
+        """Operations a second of plain products on all workers, each measured at the same time."""
+        mine = product_rate(self.model.width, self.workers.device, self.autocast)
+        return float(self.workers.total(torch.tensor([mine], dtype=torch.float64, device=self.workers.device))[0])
 
     def way_out(self, error: NotFiniteError) -> NotFiniteError:
         """The same error with its grade, what is kept, and what may help."""
@@ -270,7 +278,7 @@ class _Training:
     def _epoch(self, epoch: int, curves: Curves) -> None:
         progress = self.progress
         self.model.train()
-        begun, tokens = time.perf_counter(), 0
+        begun, tokens, operations = time.perf_counter(), 0, 0
         for number, batch in self.batches.epoch(epoch):
             detailed = curves.wanted and number % DETAIL_EVERY == 0
             log = self.step.run(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
@@ -278,9 +286,11 @@ class _Training:
             progress.unmasked_texts += log.unmasked_texts
             progress.texts += log.texts
             tokens += log.tokens
-            rate = tokens / (time.perf_counter() - begun)
-            curves.step(progress.steps, log, tokens_per_second=rate)
-            self.listen(StepDone(self.grade.name, done=progress.steps, loss=log.loss, tokens_per_second=rate))
+            operations += log.operations
+            spent = time.perf_counter() - begun
+            speed = {"tokens_per_second": tokens / spent, "utilisation": operations / spent / self.peak}
+            curves.step(progress.steps, log, **speed)
+            self.listen(StepDone(self.grade.name, done=progress.steps, loss=log.loss, **speed))
         progress.epoch = epoch + 1
         self._validate(curves)
         self._save()

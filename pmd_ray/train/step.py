@@ -18,6 +18,7 @@ from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.encode import TowerPass, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.masking import Drawn
+from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
 from pmd_ray.model.outputs import Facts, Outputs, Role, Side, Watched
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.grade import GradeConfig
@@ -55,6 +56,8 @@ class StepLog:
     temperature: float
     tokens: int
     """Tokens that the student encoded, over all workers, padding apart."""
+    operations: int
+    """Floating-point operations of the matrix products that these tokens need, the teacher's included."""
     unmasked_texts: int
     """Sequences that the feature loss looks at without any masked token, over all workers (factor mask.min_tokens)."""
     texts: int
@@ -128,8 +131,9 @@ class Step:
             learning_rate=float(self.optimiser.param_groups[0]["lr"]),
             temperature=math.exp(-log_inverse_t),
             tokens=counted[0],
-            unmasked_texts=counted[1],
-            texts=counted[2],
+            operations=counted[1],
+            unmasked_texts=counted[2],
+            texts=counted[3],
         )
 
     def _update(self, done: int) -> float:
@@ -231,16 +235,30 @@ class Step:
             of("label", True), of("score", self.objective.has_score), of("feature", self.objective.has_feature)
         )
 
+    def _taught_sights(self, teacher: Teacher) -> list[tuple[Sight, bool]]:
+        """The views of the batch that the teacher is asked for, and whether with hidden states."""
+        score_sight, feature_sight = teacher.sight("score"), teacher.sight("feature")
+        wanted = {score_sight} if self.objective.has_score else set()
+        wanted |= {feature_sight} if self.objective.has_feature else set()
+        asks = self.objective.has_feature and bool(self.objective.teacher_states.layers)
+        return [(sight, asks and sight == feature_sight) for sight in sorted(wanted)]
+
+    def _operations(self, batch: Batch) -> int:
+        """Of this worker's matrix products: distinct texts without padding, nothing computed twice."""
+        lengths = np.concatenate([batch.hr.tokens.ids.lengths, batch.tail.tokens.ids.lengths])
+        total = len(self._sights()) * WITH_BACKWARD * forward_operations(lengths, self.model.config, self.model.layers)
+        if self.teacher is not None:
+            model, sights = self.teacher.model, self._taught_sights(self.teacher)
+            run = sum(not self.teacher.looks_up(sight, with_states=states) for sight, states in sights)
+            total += run * forward_operations(lengths, model.config, model.layers)
+        return int(total)
+
     def _taught(self, batch: Batch) -> Views | None:
         if self.teacher is None or not (self.objective.has_score or self.objective.has_feature):
             return None
         made: dict[Sight, Outputs] = {}
         score_sight, feature_sight = self.teacher.sight("score"), self.teacher.sight("feature")
-        wanted = {score_sight} if self.objective.has_score else set()
-        wanted |= {feature_sight} if self.objective.has_feature else set()
-        for sight in sorted(wanted):
-            features = self.objective.has_feature and sight == feature_sight
-            with_states = features and bool(self.objective.teacher_states.layers)
+        for sight, with_states in self._taught_sights(self.teacher):
             outputs = self.teacher.outputs(batch, sight, with_states=with_states)
             sides = (_gathered_side(side, self.workers, leaf=False) for side in (outputs.hr, outputs.tail))
             made[sight] = Outputs(*sides)
@@ -304,7 +322,7 @@ class Step:
                 norms[name] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
         return norms
 
-    def _counts(self, batch: Batch) -> tuple[int, int, int]:
+    def _counts(self, batch: Batch) -> tuple[int, int, int, int]:
         sides = (batch.hr, batch.tail)
         tokens = len(self._sights()) * sum(len(side.tokens.ids.values) for side in sides)
         texts = empty = 0
@@ -316,8 +334,10 @@ class Step:
                     masked[_row_of(side, side.drawn)] = True
                     texts += len(batch.rows[role])
                     empty += int((~masked[batch.rows[role]]).sum())
-        counted = self.workers.total(torch.tensor([tokens, empty, texts], device=self.workers.device))
-        return int(counted[0]), int(counted[1]), int(counted[2])
+        counted = self.workers.total(
+            torch.tensor([tokens, self._operations(batch), empty, texts], device=self.workers.device)
+        )
+        return int(counted[0]), int(counted[1]), int(counted[2]), int(counted[3])
 
 
 def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:

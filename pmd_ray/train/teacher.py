@@ -134,9 +134,13 @@ class Teacher:
         )
         return side.pooled_UD.clone()
 
+    def looks_up(self, sight: Sight, *, with_states: bool) -> bool:
+        """Whether a batch's outputs come from the table."""
+        return bool(self._tables) and sight == "clean" and not (with_states and self._asks_states)
+
     def outputs(self, batch: Batch, sight: Sight, *, with_states: bool) -> Outputs:
         """Outputs for a worker's share of a batch."""
-        if self._tables and sight == "clean" and not (with_states and self._asks_states):
+        if self.looks_up(sight, with_states=with_states):
             sides = (self._looked_up(*tower, with_states) for tower in (("hr", batch.hr), ("tail", batch.tail)))
             return Outputs(*sides)
         states = self._states if with_states else States()

@@ -13,7 +13,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.inputs import Asked
-from benchmarks.limit import WITH_BACKWARD, forward_operations
 from benchmarks.product import PARTS, Product, last_stage, training_of, untrained
 from benchmarks.released.beside import maker_of, towers_of, training_beside, triples_of
 from benchmarks.released.evaluation import entity_vectors, query_vectors, ranks
@@ -21,6 +20,7 @@ from benchmarks.released.examples import Draw, KnownLinks, Triple
 from benchmarks.released.towers import Counted
 from benchmarks.released.training import Training
 from pmd_ray.kg.known import with_inverses
+from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
 from pmd_ray.model.ranking import rank_queries
 from pmd_ray.spec.ragged import TokenRows
 from pmd_ray.train.batches import Batch, TowerBatch

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from reference import tiny_chain
 from torch import Tensor
 
+from pmd_ray.model.operations import forward_operations
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.train.batches import Batch
 from pmd_ray.train.events import silent
@@ -102,6 +104,19 @@ def test_sequences_without_masked_tokens_are_counted(folder: Path) -> None:
     assert log.tokens == len(batch.hr.tokens.ids.values) + len(batch.tail.tokens.ids.values)
     one = first_step(training(folder, preset="pmd_code", mask_rates=[0.05], mask__loss_sequences=["tail"]))
     assert one.texts == 32
+
+
+@pytest.mark.parametrize(("rate", "teacher"), [(0.2, True), (0.0, False)])
+def test_operations_are_those_of_distinct_texts(folder: Path, rate: float, teacher: bool) -> None:
+    """Three passes of the student, one of the teacher unless its vectors are looked up."""
+    found = training(folder, preset="pmd_code", mask_rates=[rate], mask__per="text")
+    batch = found.batches.make(0, 0)
+    assert found.teacher is not None
+    if not teacher:
+        found.teacher.tabulate(found.batches, found.workers, lambda done, total: None)
+    lengths = np.concatenate([batch.hr.tokens.ids.lengths, batch.tail.tokens.ids.lengths])
+    passes = 3 * found.model.layers + teacher * found.teacher.model.layers
+    assert first_step(found, batch).operations == passes * forward_operations(lengths, found.model.config, 1)
 
 
 @pytest.mark.parametrize(("settings", "texts"), [({"mask_rates": [0.0]}, 64), ({"loss__beta": 0.0}, 0)])
