@@ -24,10 +24,8 @@ from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import Pooling, word_weights
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Side
+from pmd_ray.spec.chunks import GROUP_TOKENS
 from pmd_ray.spec.ragged import Ints, Ragged, TokenRows
-
-GROUP_TOKENS = {"cpu": 1024, "cuda": 16384}
-"""Tokens of a group at most. A CPU's caches hold what a layer makes of so many; a GPU wants more at once."""
 
 
 @dataclass(frozen=True)

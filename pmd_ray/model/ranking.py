@@ -20,6 +20,7 @@ from torch import Tensor
 from pmd_ray.model.block_pairs import BlockPairs, Rows
 from pmd_ray.model.exact_scores import ExactScores, full_float32
 from pmd_ray.model.top_list import TopLists
+from pmd_ray.spec.chunks import RANKED_ENTITIES, RANKED_QUERIES
 from pmd_ray.spec.ragged import Ragged, weave
 
 # Shapes: Q queries, P different ones among them, E entities, D width, b and c rows of a block of queries and entities,
@@ -54,8 +55,8 @@ def rank_queries(
     asked_Q: NDArray[np.integer] | None = None,
     ties: Ties = "mean",
     top: int = 10,
-    chunk_queries: int = 512,
-    chunk_entities: int = 8192,
+    chunk_queries: int = RANKED_QUERIES,
+    chunk_entities: int = RANKED_ENTITIES,
     bonus: Rows | None = None,
     bonus_weight: float = 0.0,
 ) -> Ranks:

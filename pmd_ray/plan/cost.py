@@ -13,6 +13,7 @@ from statistics import fmean
 from pmd_ray.plan.rate import Rate
 from pmd_ray.plan.text_counts import Lengths, TextCounts
 from pmd_ray.plan.workload import Workload
+from pmd_ray.spec.chunks import GROUP_TOKENS
 
 WEIGHT_S = 1.5e-9
 """CPU-seconds of optimiser work for each weight and step."""
@@ -28,7 +29,6 @@ GPU_WEIGHT_S = 3e-11
 GPU_STAGE_S = 15.0
 KERNELS = 36
 """Kernels that one layer launches for a group of texts, forward and backward."""
-GROUP_TEXTS = 64
 LAUNCH_S = 5e-6
 
 
@@ -123,7 +123,7 @@ def counted_seconds(work: Workload, texts: TextCounts, rate: Rate) -> float:
     updated, written = work.weights * work.steps, work.weights * work.epochs * CHECKPOINT_BYTES
     if work.device.startswith("cpu"):
         return seconds + scores * SCORE_S + updated * WEIGHT_S + written * BYTE_S + STAGE_S
-    groups = batch.texts / GROUP_TEXTS * work.steps
+    groups = max(2.0, batch.tokens / GROUP_TOKENS["cuda"]) * work.steps  # one of each tower at least
     launched = groups * (work.layers * passes / 3 + work.teacher_layers * (work.teacher == "every step") / 3) * KERNELS
     return max(seconds, launched * LAUNCH_S) + updated * GPU_WEIGHT_S + written * BYTE_S + GPU_STAGE_S
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pmd_ray.plan.cost import GROUP_TEXTS
 from pmd_ray.plan.text_counts import TextCounts
 from pmd_ray.plan.workload import Workload
+from pmd_ray.spec.chunks import GROUP_TOKENS, RANKED_ENTITIES, RANKED_QUERIES, SCORE_BYTES, TABLE_BYTES, table_bytes
 
 TRAINED_BYTES = 18
 """Of each weight of the student in fp32: itself, its gradient, two moments of AdamW (measured: 17 on a CPU)."""
@@ -23,11 +23,13 @@ def peak_memory(work: Workload, texts: TextCounts) -> float:
     batch = texts.batch(work.reading)
     kept = batch.tokens * work.sights
     if work.recomputes:  # the graph of one group at a time
-        group = min(GROUP_TEXTS, work.micro_batch or GROUP_TEXTS)
-        kept = min(kept, group * batch.tokens / max(batch.texts, 1.0))
+        texts_of_group = work.micro_batch or batch.texts
+        kept = min(kept, GROUP_TOKENS[device], texts_of_group * batch.tokens / max(batch.texts, 1.0))
     activations = kept * work.layers * work.width * SAVED_NUMBERS * number
-    # A ranking's vectors: every entity, and a row of scores for each of 1,024 queries.
-    ranked = texts.sizes.entities * (work.width + 1024) * 4
+    # A ranking's vectors and a block of its scores; on a CPU a large table lies in a file.
+    table = table_bytes(texts.sizes.entities, work.width)
+    table = min(table, TABLE_BYTES) if device == "cpu" else table
+    ranked = table + RANKED_QUERIES * min(RANKED_ENTITIES, texts.sizes.entities) * SCORE_BYTES
     return (
         PROCESS_BYTES[device]
         + work.weights * TRAINED_BYTES

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +19,8 @@ from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.ranking import Ranks, rank_queries
+from pmd_ray.spec.chunks import TABLE_BYTES, table_bytes
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.ragged import Ints, TokenRows
@@ -98,16 +103,32 @@ def encode_all(
     autocast: Autocast = nullcontext,
     tick: Tick = no_tick,
 ) -> Tensor:
-    """[count, D] unit vectors of `count` texts, the work shared by all workers; each worker gets all of them."""
+    """[count, D] unit vectors of `count` texts, the work shared by all workers; each worker gets all of them.
+
+    A single CPU worker keeps a table of more than `chunks.TABLE_BYTES` in a file without a name: what is resident of
+    it, the system may take back.
+    """
     mine = np.array_split(np.arange(count), workers.size)[workers.rank]
-    vectors = []
+    table_ND = _table(len(mine), model.width, workers)
     for start in range(0, len(mine), CHUNK):
-        packed = pack(rows_of(mine[start : start + CHUNK]), device=workers.device)
+        part = mine[start : start + CHUNK]
+        packed = pack(rows_of(part), device=workers.device)
         side = encode(getattr(model, tower), packed, pooling=model.pooling, autocast=autocast)
-        vectors.append(side.pooled_UD.float())
+        table_ND[start : start + len(part)] = side.pooled_UD
         tick(min(count, (start + CHUNK) * workers.size), count)
-    joined = torch.cat(vectors) if vectors else torch.empty(0, model.width, device=workers.device)
-    return workers.gather(joined)
+    return workers.gather(table_ND)
+
+
+def _table(count: int, width: int, workers: Workers) -> Tensor:
+    """[count, D] fp32, not filled."""
+    if workers.size > 1 or workers.device.type != "cpu" or table_bytes(count, width) <= TABLE_BYTES:
+        return torch.empty(count, width, device=workers.device)
+    with tempfile.TemporaryFile(prefix="pmd-vectors-") as file, storing(Path(tempfile.gettempdir())):
+        if hasattr(os, "posix_fallocate"):  # a full disk says so here, and not with a signal when a page is written
+            os.posix_fallocate(file.fileno(), 0, table_bytes(count, width))
+        else:
+            file.truncate(table_bytes(count, width))
+        return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="r+", shape=(count, width)))
 
 
 def rank_split(
@@ -181,7 +202,8 @@ def rank_split(
 
 
 def _check_finite(*vectors: Tensor) -> None:
-    if not all(bool(torch.isfinite(some).all()) for some in vectors):
+    parts = (part for some in vectors for part in torch.split(some, 1 << 16))
+    if not all(bool(torch.isfinite(part).all()) for part in parts):
         raise NotFiniteError("the model's vectors hold NaN or infinity: its weights have left the finite numbers")
 
 

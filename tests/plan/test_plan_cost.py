@@ -13,6 +13,7 @@ from pmd_ray.plan.cost import Measured, StageCost, counted_seconds, stage_costs
 from pmd_ray.plan.identities import Identities, identify
 from pmd_ray.plan.memory import peak_memory
 from pmd_ray.plan.rate import Rate, cpu_rate, gpu_rate
+from pmd_ray.plan.text_counts import TextCounts
 from pmd_ray.plan.tree import StageTree, build_tree
 from pmd_ray.plan.workload import Workload, workloads
 
@@ -112,6 +113,16 @@ def test_recomputing_costs_time_and_saves_memory(case: Case) -> None:
     caching = replace(plain, recomputes=True, micro_batch=4)
     assert counted_seconds(caching, texts, RATE) > counted_seconds(plain, texts, RATE)
     assert peak_memory(caching, texts) < peak_memory(plain, texts)
+
+
+def test_five_million_entities_fit(case: Case) -> None:
+    """Their vectors lie in a file on a CPU, and a ranking's scores are those of a block."""
+    sizes = replace(case.identities.texts.sizes, entities=5_000_000)
+    work = replace(case.works[case.key("2", 0)], layers=12, width=768)
+    few, many = (peak_memory(work, TextCounts(one)) for one in (case.identities.texts.sizes, sizes))
+    assert many - few < 3e9
+    on_gpu = replace(work, device="cuda-bf16")
+    assert peak_memory(on_gpu, TextCounts(sizes)) > 5_000_000 * 768 * 4, "the table is on the device"
 
 
 def test_a_constant_teacher_costs_less_than_a_live_one(case: Case) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,9 @@ from torch import Tensor
 from pmd_ray.kg.graph import Graph, Split
 from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.spec.errors import NotFiniteError
+from pmd_ray.spec.errors import NotFiniteError, StorageError
 from pmd_ray.spec.evaluation import EvaluationConfig, RerankConfig
+from pmd_ray.train import evaluate as under_test
 from pmd_ray.train.evaluate import Ranked, rank_split, sampled
 from pmd_ray.train.use import evaluate, load_model
 
@@ -211,3 +216,69 @@ def test_the_kind_of_the_attention_mask_is_a_matter_of_style(run: Tiny, kind: to
     with torch.inference_mode():
         one, other = (tower(input_ids=ids, attention_mask=given)[0] for given in (mask, mask.to(kind)))
     assert torch.equal(one, other)
+
+
+def test_a_large_table_of_vectors_lies_in_a_file(run: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, texts = model_of(run), run.shop.texts
+    wanted = rank_split(model, texts, "test", evaluation=PLAIN, workers=ALONE)
+    monkeypatch.setattr(under_test, "TABLE_BYTES", 1000)
+    table = under_test._table(texts.graph.num_entities, model.width, ALONE)
+    if Path("/proc/self/maps").is_file():
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        assert any(f" {tempfile.gettempdir()}/" in line and line.endswith("(deleted)") for line in maps)
+    assert table.shape == (texts.graph.num_entities, model.width)
+    assert not list(Path(tempfile.gettempdir()).glob("pmd-vectors-*")), "gone with the process, however it ends"
+    found = rank_split(model, texts, "test", evaluation=PLAIN, workers=ALONE)
+    assert found.plain.ranks.tolist() == wanted.plain.ranks.tolist()
+    assert found.plain.scores.tolist() == wanted.plain.scores.tolist()
+
+
+def test_no_room_for_a_table_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(StorageError, match=r"(?s)space.*free some space"):
+        under_test._table(1 << 30, 8, ALONE)
+
+
+MILLIONS = """
+import sys
+import numpy as np
+import torch
+from pmd_ray.model.ranking import rank_queries
+from pmd_ray.spec.ragged import Ragged
+from pmd_ray.train.evaluate import _check_finite, _table
+from pmd_ray.train.workers import Workers
+
+entities, width, part = int(sys.argv[1]), 128, 1 << 16
+
+def own():
+    status = open("/proc/self/status").read()
+    return int(status.split("RssAnon:")[1].split()[0]) >> 10
+
+rank_queries(torch.eye(8), torch.eye(8), np.arange(8), Ragged.of([[]] * 8))
+before = own()
+table = _table(entities, width, Workers(0, 1, torch.device("cpu")))
+luck = torch.Generator().manual_seed(0)
+for start in range(0, entities, part):
+    some = torch.randn(min(part, entities - start), width, generator=luck)
+    table[start : start + part] = torch.nn.functional.normalize(some, dim=1)
+_check_finite(table)
+answers = np.arange(7, entities, entities // 40)[:40]
+ranks = rank_queries(table[torch.as_tensor(answers)] + 0.01, table, answers, Ragged.of([[]] * 40)).ranks
+print(own() - before, int((ranks == 1).sum()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="memory is read from /proc")
+def test_five_million_entities_take_the_memory_of_a_block() -> None:
+    """2.5 GB of vectors in a file: beside it, what ranking takes does not grow with the entities."""
+    grown = {}
+    for count in (50_000, 5_000_000):
+        command = [sys.executable, "-c", MILLIONS, str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        grown[count], first = (int(word) for word in done.stdout.split())
+        assert first == 40, "every query is nearest to its own answer"
+    assert grown[5_000_000] < 300, grown

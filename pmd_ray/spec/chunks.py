@@ -1,0 +1,19 @@
+"""How much is computed or held at once: what training does, and what plans count on."""
+
+from __future__ import annotations
+
+GROUP_TOKENS = {"cpu": 1 << 10, "cuda": 1 << 14}
+"""Tokens of a group of texts at most. A CPU's caches hold what a layer makes of so many; a GPU wants more at once."""
+RANKED_QUERIES = 512
+"""Queries of one block of scores in a ranking."""
+RANKED_ENTITIES = 8192
+"""Entities of one block."""
+SCORE_BYTES = 14
+"""Of each score of a block."""
+TABLE_BYTES = 2 << 30
+"""Of vectors in memory at most; a larger table of a single CPU worker lies in a file, and the system pages it."""
+
+
+def table_bytes(count: int, width: int) -> int:
+    """Of so many fp32 vectors."""
+    return count * width * 4
