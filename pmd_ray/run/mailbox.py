@@ -15,6 +15,8 @@ from pmd_ray.train.events import Event, StepDone
 POLL_S = 0.5
 STEPS_EVERY_S = 0.2
 """Steps are told at most this often: a report a step would cost more than a small step."""
+STEPS_A_SECOND = 200
+"""Of all writers together, at most: the one process that takes them in does little else at a thousand."""
 
 
 class _Letters:
@@ -47,9 +49,13 @@ class Mailbox:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
-    def sender(self) -> Sender:
-        """What a worker is given."""
-        return Sender(self._actor)
+    def sender(self, *, writers: int = 1) -> Sender:
+        """What a worker is given.
+
+        Args:
+            writers: Stages that write at once: many of them tell fewer steps each.
+        """
+        return Sender(self._actor, steps_every_s=max(STEPS_EVERY_S, writers / STEPS_A_SECOND))
 
     def failure(self) -> Exception | None:
         """What a worker said must not be tried again."""
@@ -81,17 +87,23 @@ class Mailbox:
 class Sender:
     """The writing end, a listener that travels to a worker."""
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, *, steps_every_s: float) -> None:
         self._actor = actor
+        self._steps_every_s = steps_every_s
         self._last_step = 0.0
 
     def __call__(self, event: Event) -> None:
+        if self.is_due(event):
+            self.put(event)
+
+    def is_due(self, event: Event) -> bool:
+        """Whether an event is to be sent: of steps only some are."""
         if isinstance(event, StepDone):
             now = time.monotonic()
-            if now - self._last_step < STEPS_EVERY_S:
-                return
+            if now - self._last_step < self._steps_every_s:
+                return False
             self._last_step = now
-        self.put(event)
+        return True
 
     def put(self, event: Any) -> None:
         """Send an event whatever it is."""

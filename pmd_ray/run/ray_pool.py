@@ -21,7 +21,7 @@ from pmd_ray.run.study_events import StageEvent, StudyListener
 from pmd_ray.run.task_outcome import UNPREPARED, task_outcome
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
-from pmd_ray.train.events import EpochKept, Event, StepDone
+from pmd_ray.train.events import EpochKept, Event
 
 CANCEL_S = 10.0
 """Given to workers to stop at a whole place."""
@@ -29,8 +29,6 @@ SIZE_EVERY_S = 5.0
 """Between two looks at how large the cluster is."""
 CANCEL_ONE_S = 3.0
 """Given to one worker of a search, whose place is wanted."""
-STEPS_EVERY_S = 0.3
-"""Steps of one stage are told at most this often."""
 
 
 class RayPool:
@@ -113,7 +111,7 @@ class RayPool:
             self._start(job)
 
     def _start(self, job: StageJob) -> None:
-        sender = StageSender(self._mailbox.sender(), job.key)
+        sender = StageSender(self._mailbox.sender(writers=self.slots()), job.key)
         plan = self._setting.plan
         asked = plan.resources() if self._group else {"CPU": self._cpus, "GPU": self._gpus}
         options = {} if self._group else self._nodes.options(job.key, resources=asked)
@@ -215,15 +213,10 @@ class StageSender:
 
     def __init__(self, sender: Sender, key: str) -> None:
         self._sender, self._key = sender, key
-        self._last_step = 0.0
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, StepDone):
-            now = time.monotonic()
-            if now - self._last_step < STEPS_EVERY_S:
-                return
-            self._last_step = now
-        self._sender.put(StageEvent(self._key, event))
+        if self._sender.is_due(event):
+            self._sender.put(StageEvent(self._key, event))
 
     def placed(self) -> None:
         """Say on which node it begins."""
