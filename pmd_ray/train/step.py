@@ -249,8 +249,9 @@ class Step:
         total = len(self._sights()) * WITH_BACKWARD * forward_operations(lengths, self.model.config, self.model.layers)
         if self.teacher is not None:
             model, sights = self.teacher.model, self._taught_sights(self.teacher)
-            run = sum(not self.teacher.looks_up(sight, with_states=states) for sight, states in sights)
-            total += run * forward_operations(lengths, model.config, model.layers)
+            for sight, states in sights:
+                if not self.teacher.looks_up(sight, with_states=states):
+                    total += forward_operations(lengths, model.config, model.layers)
         return int(total)
 
     def _taught(self, batch: Batch) -> Views | None:
