@@ -32,6 +32,7 @@ from pmd_ray.spec.errors import EncoderError, NotFiniteError
 from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.spec.streams import stream_key
+from pmd_ray.train.ahead import ahead
 from pmd_ray.train.batches import Batches, MaskWords
 from pmd_ray.train.checkpoint import (
     Progress,
@@ -279,7 +280,7 @@ class _Training:
         progress = self.progress
         self.model.train()
         begun, tokens, operations = time.perf_counter(), 0, 0
-        for number, batch in self.batches.epoch(epoch):
+        for number, batch in ahead(self.batches.epoch(epoch)):
             detailed = curves.wanted and number % DETAIL_EVERY == 0
             log = self.step.run(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
             progress.steps += 1
