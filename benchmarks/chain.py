@@ -56,7 +56,7 @@ class Watch:
 
     def __call__(self, event: object) -> None:
         """Take one in."""
-        from pmd_ray.train.events import EpochDone, GradeDone, GradeStarted, StepDone, TextsEncoded
+        from pmd_ray.train.events import EpochDone, EpochKept, GradeDone, GradeStarted, StepDone, TextsEncoded
 
         match event:
             case GradeStarted():
@@ -70,6 +70,7 @@ class Watch:
                 self._ended = time.perf_counter()
             case EpochDone() if self._last is not None:
                 self._epochs.append((self._last, self._ended - self._trained))
+            case EpochKept():  # the checkpoint is written
                 self._trained = time.perf_counter()
             case GradeDone() if not event.reused and self._epochs:
                 self.found.append(self._speed(event.grade, event.mrr))
@@ -96,7 +97,7 @@ def measure(
     layers: Annotated[
         str | None, typer.Option("--layers", metavar="N,N,...", help="Of the teacher and each student.")
     ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 10,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="10, or with --base --steps one.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of an epoch at most.")] = None,
     batch: Annotated[int, typer.Option("--batch", min=2)] = 1024,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
@@ -114,7 +115,7 @@ def measure(
 
     depths = [int(word) for word in (layers or ("12,12,9,6,3" if base else "6,6,4,3,2")).split(",")]
     encoder = {"name": "scratch", "scratch": BASE} if base else {"name": "minilm"}
-    optimiser = {"epochs": 1 if base and steps else epochs, "batch": batch, "steps_per_epoch": steps}
+    optimiser = {"epochs": epochs or (1 if base and steps else 10), "batch": batch, "steps_per_epoch": steps}
     own = {
         "dataset": {"source": data},
         "encoder": encoder,
@@ -126,13 +127,14 @@ def measure(
     chain = build_chain(
         [{"preset": "pmd_warm"}, own, *(parse_override(text) for text in settings or [])], source="chain"
     )
+    queries = chain.grades[0].optimiser.batch
     on_gpu = torch.cuda.is_available()
     where = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads"
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="pmd-chain-") as work:
         result = distil(chain, out or Path(work) / "chain", plan=WorkerPlan.parse("1", gpu=on_gpu), listen=watch)
     for speed in watch.found if json else []:
-        print(json_format.dumps({"data": result.dataset, "batch": batch, "device": where, **asdict(speed)}))
+        print(json_format.dumps({"data": result.dataset, "batch": queries, "device": where, **asdict(speed)}))
     if not json:
         columns = ["grade", "layers", "steps", "tokens/s", "utilisation", "training s", "all s", "MRR"]
         rows = [
@@ -148,7 +150,7 @@ def measure(
             ]
             for one in watch.found
         ]
-        print_table(columns, rows, title=f"{result.dataset}, batch {batch}, {where}")
+        print_table(columns, rows, title=f"{result.dataset}, batch {queries}, {where}")
 
 
 if __name__ == "__main__":

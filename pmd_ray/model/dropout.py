@@ -1,4 +1,4 @@
-"""Dropout whose draws cost a ninth of torch's own on a CPU: 16 random bits a value instead of one call each.
+"""Dropout whose draws cost an eighth of torch's own on a CPU: 16 random bits a value instead of one call each.
 
 Torch draws a CPU's Bernoulli variables one after another (9 ns each; a training pass of MiniLM spends as much on them
 as on a tenth of its matrix products). Here a value is kept where 16 bits of a fast generator are at least

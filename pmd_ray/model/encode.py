@@ -99,7 +99,8 @@ def pack(
         hidden: Flat places that attention and pooling leave out.
         watched: Flat places [M] whose states the losses ask for.
         group_rows: Texts of a group at most.
-        group_tokens: Tokens of a group at most, though one text is always let in; by default as suits the device.
+        group_tokens: Tokens of a group at most, padded to its longest text, though one text is always let in; by
+            default as suits the device.
     """
     device = torch.device(device)
     ids = tokens.ids if ids is None else ids
@@ -119,13 +120,13 @@ def pack(
 
 
 def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterator[Ints]:
-    """Texts in their order, as many at once as both limits let."""
-    ends = np.cumsum(lengths[order])
+    """Texts in their order, as many at once as both limits let: some towers pad them all to the longest, the last."""
+    rising = lengths[order]
     start = 0
     while start < len(order):
-        before = int(ends[start - 1]) if start else 0
-        fit = int(np.searchsorted(ends, before + most_tokens, side="right"))
-        stop = min(max(fit, start + 1), start + most_rows)
+        coming = rising[start : start + min(most_rows, most_tokens)]
+        fit = int(np.searchsorted(coming * np.arange(1, len(coming) + 1), most_tokens, side="right"))
+        stop = start + max(fit, 1)
         yield order[start:stop]
         start = stop
 
@@ -159,21 +160,21 @@ def _group(rows: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device)
 def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States, pooling: Pooling) -> Side:
     """One group through the tower; `word_table` is [V, D]."""
     run = _run_packed if packed_bert.fits(tower) else _run_padded
-    found = run(tower, embedding(group.words, word_table), group, bool(states.layers))
-    last_TD = _at_least_fp32(found[-1])
+    last_TD, found = run(tower, embedding(group.words, word_table), group, states.layers)
+    last_TD = _at_least_fp32(last_TD)
     pooled_RD = last_TD[group.starts] if pooling == "cls" else _mean(last_TD, group)
     tokens = first = mean = None
     if states.tokens:
-        tokens = _at_least_fp32(torch.stack([found[layer][group.watched] for layer in states.layers]))
+        tokens = _at_least_fp32(torch.stack([states_TD[group.watched] for states_TD in found]))
     if states.first:
-        first = _at_least_fp32(torch.stack([found[layer][group.starts] for layer in states.layers]))
+        first = _at_least_fp32(torch.stack([states_TD[group.starts] for states_TD in found]))
     if states.mean:
-        mean = torch.stack([_mean(_at_least_fp32(found[layer]), group) for layer in states.layers])
+        mean = torch.stack([_mean(_at_least_fp32(states_TD), group) for states_TD in found])
     return Side(normalize(pooled_RD, dim=-1), tokens, first, mean)
 
 
-def _run_packed(tower: nn.Module, words_TD: Tensor, group: Group, keep: bool) -> list[Tensor]:
-    """Hidden states [T, D] without any padding; the last one alone unless `keep`."""
+def _run_packed(tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """Hidden states [T, D] of the last layer and of those asked for, without any padding."""
     return packed_bert.states(
         tower,
         words_TD,
@@ -181,11 +182,11 @@ def _run_packed(tower: nn.Module, words_TD: Tensor, group: Group, keep: bool) ->
         group.positions,
         buckets=group.buckets,
         attended_T=group.attended,
-        keep=keep,
+        layers=layers,
     )
 
 
-def _run_padded(tower: nn.Module, words_TD: Tensor, group: Group, keep: bool) -> list[Tensor]:
+def _run_padded(tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
     """The same of any Hugging Face encoder: texts are padded to the longest of the group."""
     places_T, looks_RL = group.padded()
     padded = words_TD.new_zeros(looks_RL.numel(), words_TD.shape[-1])
@@ -195,10 +196,11 @@ def _run_padded(tower: nn.Module, words_TD: Tensor, group: Group, keep: bool) ->
         inputs_embeds=padded.index_copy(0, places_T, words_TD).view(*looks_RL.shape, -1),
         token_type_ids=segments.view(looks_RL.shape),
         attention_mask=looks_RL,
-        output_hidden_states=keep,
+        output_hidden_states=bool(layers),
     )
-    found = out.hidden_states if keep else [out.last_hidden_state]
-    return [states_RLD.flatten(0, 1)[places_T] for states_RLD in found]
+    asked = [out.last_hidden_state, *(out.hidden_states[layer] for layer in layers)]
+    last_TD, *found = [states_RLD.flatten(0, 1).index_select(0, places_T) for states_RLD in asked]
+    return last_TD, found
 
 
 def _mean(states_TD: Tensor, group: Group) -> Tensor:

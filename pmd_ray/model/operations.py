@@ -18,6 +18,8 @@ import torch
 WITH_BACKWARD = 3.0
 """A forward and a backward pass, in forward passes."""
 TIMED_S = 0.1
+AT_ONCE = {"cuda": 100}
+"""Products between two looks at the clock: a GPU must be waited for each time."""
 ROWS = {"cpu": 1 << 10, "cuda": 1 << 14}
 """Of the product that is timed: about as many as a group of texts has tokens."""
 
@@ -55,14 +57,21 @@ def product_rate(
 @functools.lru_cache(maxsize=64)
 def _timed(width: int, device: torch.device, threads: int, half: bool) -> float:
     rows = ROWS.get(device.type, ROWS["cpu"])
-    left = torch.randn(rows, width, device=device)
-    right = torch.randn(width, 4 * width, device=device)
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-        left @ right  # the first one loads kernels
+    dtype = torch.bfloat16 if half else torch.float32
+    left = torch.randn(rows, width, device=device, dtype=dtype)
+    right = torch.randn(width, 4 * width, device=device, dtype=dtype)
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        _products(left, right, 1)  # the first one loads kernels
         count, begun = 0, time.perf_counter()
+        at_once = AT_ONCE.get(device.type, 1)
         while (spent := time.perf_counter() - begun) < TIMED_S or count < 3:
-            left @ right
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            count += 1
+            _products(left, right, at_once)
+            count += at_once
     return count * 2 * rows * width * 4 * width / spent
+
+
+def _products(left: torch.Tensor, right: torch.Tensor, count: int) -> None:
+    for _ in range(count):
+        left @ right
+    if left.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from pmd_ray.model.dropout import Draw, Drawn, nothing_dropped
 
@@ -44,9 +44,9 @@ def states(
     *,
     buckets: Sequence[tuple[int, int]],
     attended_T: Tensor | None,
-    keep: bool,
-) -> list[Tensor]:
-    """Hidden states [T, D]: of every layer from the embeddings on with `keep`, else of the last alone.
+    layers: Sequence[int],
+) -> tuple[Tensor, list[Tensor]]:
+    """Hidden states [T, D] of the last layer, and of those that are asked for.
 
     Args:
         tower: A BertModel.
@@ -54,23 +54,23 @@ def states(
         segments_T: Token types.
         positions_T: Place of each token in its text.
         buckets: (R, n) of the texts one after another, texts of one length together.
-        attended_T: False where attention leaves a token out; None leaves out none.
-        keep: Whether the states of all layers are asked for.
+        attended_T: False where attention leaves a token out (never all of a text); None leaves out none.
+        layers: Whose states are asked for; 0 is the embeddings.
     """
     table = tower.embeddings
-    x_TD = words_TD + table.token_type_embeddings(segments_T) + embedding(positions_T, table.position_embeddings.weight)
-    x_TD = _normalised(table.LayerNorm, x_TD)
+    x_TD = words_TD + table.token_type_embeddings(segments_T) + table.position_embeddings(positions_T)
+    x_TD = table.LayerNorm(x_TD)
     draw: Draw = Drawn(x_TD.dtype) if tower.training else nothing_dropped
     factors = draw(tuple(x_TD.shape), table.dropout.p)
     x_TD = x_TD if factors is None else x_TD * factors
-    found = [x_TD]
-    for layer in tower.encoder.layer:
+    found = {0: x_TD}
+    for number, layer in enumerate(tower.encoder.layer, start=1):
         attention_TD = _attention(layer.attention.self, x_TD, buckets, attended_T, draw)
         x_TD = _added(layer.attention.output, attention_TD, x_TD, draw)
         inner = layer.intermediate
         x_TD = _added(layer.output, inner.intermediate_act_fn(inner.dense(x_TD)), x_TD, draw)
-        found = [*found, x_TD] if keep else [x_TD]
-    return found
+        found[number] = x_TD
+    return x_TD, [found[number] for number in layers]
 
 
 def _attention(
@@ -93,11 +93,12 @@ def _attention(
 
 def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, attention: Any, draw: Draw) -> Tensor:
     """[R, H, n, D / H]."""
-    texts, heads, tokens, _ = query.shape
+    texts, heads, tokens, size = query.shape
+    scale = size**-0.5
     factors = draw((texts, heads, tokens, tokens), attention.dropout.p)
     if factors is None:
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
-    scores = (query * attention.scaling) @ key.transpose(-1, -2)
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     out: Tensor = (scores.softmax(-1) * factors) @ value
@@ -106,11 +107,8 @@ def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, atten
 
 def _added(output: Any, x_TF: Tensor, before_TD: Tensor, draw: Draw) -> Tensor:
     """The end of either half of a layer: a linear layer, dropout, what was before, a LayerNorm."""
-    x_TD = linear(x_TF, output.dense.weight, output.dense.bias)
+    x_TD = output.dense(x_TF)
     factors = draw(tuple(x_TD.shape), output.dropout.p)
     summed = x_TD + before_TD if factors is None else torch.addcmul(before_TD, x_TD, factors)
-    return _normalised(output.LayerNorm, summed)
-
-
-def _normalised(norm: Any, x_TD: Tensor) -> Tensor:
-    return layer_norm(x_TD, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    normalised: Tensor = output.LayerNorm(summed)
+    return normalised

@@ -9,9 +9,9 @@ from pmd_ray.spec.chunks import GROUP_TOKENS, RANKED_ENTITIES, RANKED_QUERIES, S
 TRAINED_BYTES = 18
 """Of each weight of the student in fp32: itself, its gradient, two moments of AdamW (measured: 17 on a CPU)."""
 FROZEN_BYTES = 4
-SAVED_NUMBERS = 22
-"""That a layer keeps of each token for the backward pass, in widths (measured: 20 in fp32; 17 by Korthikanti et al.
-2022, 2205.05198). Attention's matrices are not kept."""
+SAVED_NUMBERS = 26
+"""That a layer keeps of each token for the backward pass, in widths (counted in fp32: 18 without dropout, 23 to 27 with
+it, as texts are longer; 17 by Korthikanti et al. 2022, 2205.05198, in half precision)."""
 PROCESS_BYTES = {"cpu": 700e6, "cuda": 1.5e9}
 """A process with torch and transformers loaded; on a GPU its context."""
 
@@ -26,7 +26,7 @@ def peak_memory(work: Workload, texts: TextCounts) -> float:
         texts_of_group = work.micro_batch or batch.texts
         kept = min(kept, GROUP_TOKENS[device], texts_of_group * batch.tokens / max(batch.texts, 1.0))
     activations = kept * work.layers * work.width * SAVED_NUMBERS * number
-    # A ranking's vectors and a block of its scores; on a CPU a large table lies in a file.
+    # A ranking's vectors and a block of its scores; one worker on a CPU has a large table in a file.
     table = table_bytes(texts.sizes.entities, work.width)
     table = min(table, TABLE_BYTES) if device == "cpu" else table
     ranked = table + RANKED_QUERIES * min(RANKED_ENTITIES, texts.sizes.entities) * SCORE_BYTES

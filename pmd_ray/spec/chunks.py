@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-GROUP_TOKENS = {"cpu": 1 << 10, "cuda": 1 << 14}
-"""Tokens of a group of texts at most. A CPU's caches hold what a layer makes of so many; a GPU wants more at once."""
+GROUP_TOKENS = {"cpu": 1 << 10, "cuda": 1 << 13}
+"""Tokens of a group of texts at most. A CPU's caches hold what a layer makes of so many; a GPU wants more at once.
+Dropout is drawn group by group: whoever changes them raises `keys.METHOD_VERSION`."""
 RANKED_QUERIES = 512
 """Queries of one block of scores in a ranking."""
 RANKED_ENTITIES = 8192
 """Entities of one block."""
+RANKED_FROM_FILE = 8192, 512
+"""The same where vectors lie in a file, which is read from end to end for each block of queries."""
 SCORE_BYTES = 14
 """Of each score of a block."""
 TABLE_BYTES = 2 << 30

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import functools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,8 +17,7 @@ from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.ranking import Ranks, rank_queries
-from pmd_ray.spec.chunks import TABLE_BYTES, table_bytes
-from pmd_ray.spec.disk import storing
+from pmd_ray.spec.chunks import RANKED_ENTITIES, RANKED_FROM_FILE, RANKED_QUERIES
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.ragged import Ints, TokenRows
@@ -30,6 +27,7 @@ from pmd_ray.train.precision import Autocast
 from pmd_ray.train.ranks_file import RankRows
 from pmd_ray.train.report import report_of, summarise
 from pmd_ray.train.rerank import rerank_bonus
+from pmd_ray.train.vectors import empty_table, lies_in_file
 from pmd_ray.train.workers import Workers
 
 Tick = Callable[[int, int], None]
@@ -105,11 +103,11 @@ def encode_all(
 ) -> Tensor:
     """[count, D] unit vectors of `count` texts, the work shared by all workers; each worker gets all of them.
 
-    A single CPU worker keeps a table of more than `chunks.TABLE_BYTES` in a file without a name: what is resident of
-    it, the system may take back.
+    Raises:
+        StorageError: a table that must lie in a file finds no room (`vectors.empty_table`).
     """
     mine = np.array_split(np.arange(count), workers.size)[workers.rank]
-    table_ND = _table(len(mine), model.width, workers)
+    table_ND = empty_table(len(mine), model.width, workers)
     for start in range(0, len(mine), CHUNK):
         part = mine[start : start + CHUNK]
         packed = pack(rows_of(part), device=workers.device)
@@ -117,18 +115,6 @@ def encode_all(
         table_ND[start : start + len(part)] = side.pooled_UD
         tick(min(count, (start + CHUNK) * workers.size), count)
     return workers.gather(table_ND)
-
-
-def _table(count: int, width: int, workers: Workers) -> Tensor:
-    """[count, D] fp32, not filled."""
-    if workers.size > 1 or workers.device.type != "cpu" or table_bytes(count, width) <= TABLE_BYTES:
-        return torch.empty(count, width, device=workers.device)
-    with tempfile.TemporaryFile(prefix="pmd-vectors-") as file, storing(Path(tempfile.gettempdir())):
-        if hasattr(os, "posix_fallocate"):  # a full disk says so here, and not with a signal when a page is written
-            os.posix_fallocate(file.fileno(), 0, table_bytes(count, width))
-        else:
-            file.truncate(table_bytes(count, width))
-        return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="r+", shape=(count, width)))
 
 
 def rank_split(
@@ -183,21 +169,23 @@ def rank_split(
     _check_finite(entities_ED, asked_AD)
     asked_Q = row.reshape(-1)
     known = known_of(graph).tails(heads, relations)
-    plain = rank_queries(asked_AD, entities_ED, answers, known, asked_Q=asked_Q, ties=evaluation.ties)
-    reranked = None
+    in_file = lies_in_file(graph.num_entities, model.width, workers)
+    chunk_queries, chunk_entities = RANKED_FROM_FILE if in_file else (RANKED_QUERIES, RANKED_ENTITIES)
+    rank = functools.partial(
+        rank_queries,
+        asked_AD,
+        entities_ED,
+        answers,
+        known,
+        asked_Q=asked_Q,
+        ties=evaluation.ties,
+        chunk_queries=chunk_queries,
+        chunk_entities=chunk_entities,
+    )
+    plain, reranked = rank(), None
     if evaluation.rerank is not None:
         bonus = rerank_bonus(graph, heads, evaluation.rerank.hops)
-        weight = evaluation.rerank.weight
-        reranked = rank_queries(
-            asked_AD,
-            entities_ED,
-            answers,
-            known,
-            asked_Q=asked_Q,
-            ties=evaluation.ties,
-            bonus=bonus,
-            bonus_weight=weight,
-        )
+        reranked = rank(bonus=bonus, bonus_weight=evaluation.rerank.weight)
     return Ranked(split, queries, plain, reranked)
 
 

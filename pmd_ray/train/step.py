@@ -335,10 +335,9 @@ class Step:
                     masked[_row_of(side, side.drawn)] = True
                     texts += len(batch.rows[role])
                     empty += int((~masked[batch.rows[role]]).sum())
-        counted = self.workers.total(
-            torch.tensor([tokens, self._operations(batch), empty, texts], device=self.workers.device)
-        )
-        return int(counted[0]), int(counted[1]), int(counted[2]), int(counted[3])
+        mine = torch.tensor([tokens, self._operations(batch), empty, texts], device=self.workers.device)
+        all_tokens, operations, all_empty, all_texts = self.workers.total(mine).tolist()
+        return all_tokens, operations, all_empty, all_texts
 
 
 def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:

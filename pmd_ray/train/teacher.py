@@ -22,6 +22,7 @@ from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.spec.ragged import Ints
 from pmd_ray.train.batches import Batch, Batches, TextKeys, TowerBatch
 from pmd_ray.train.precision import Autocast
+from pmd_ray.train.vectors import empty_table
 from pmd_ray.train.workers import Workers
 
 Sight = Literal["masked", "clean"]
@@ -112,14 +113,13 @@ class Teacher:
         total, done = sum(len(keys) for keys in wanted.values()), 0
         for tower, keys in wanted.items():
             mine = np.array_split(keys, workers.size)[workers.rank]
-            vectors = []
+            table_ND = empty_table(len(mine), self.model.width, workers)
             for start in range(0, len(mine), 4096):
                 part = mine[start : start + 4096]
-                vectors.append(self._encode_keys(tower, part, texts, batches.keys))
+                table_ND[start : start + len(part)] = self._encode_keys(tower, part, texts, batches.keys)
                 done += len(part) * workers.size
                 tick(min(done, total), total)
-            joined = torch.cat(vectors) if vectors else torch.empty(0, self.model.width, device=self._device)
-            self._tables[tower] = TextTable(keys, workers.gather(joined))
+            self._tables[tower] = TextTable(keys, workers.gather(table_ND))
 
     def _encode_keys(self, tower: str, keys: Ints, texts: Texts, numbering: TextKeys) -> Tensor:
         if tower == "hr":
@@ -132,7 +132,7 @@ class Teacher:
             pooling=self.model.pooling,
             autocast=self._autocast,
         )
-        return side.pooled_UD.clone()
+        return side.pooled_UD
 
     def looks_up(self, sight: Sight, *, with_states: bool) -> bool:
         """Whether a batch's outputs come from the table."""

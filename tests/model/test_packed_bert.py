@@ -139,26 +139,49 @@ def test_nothing_is_dropped_in_evaluation() -> None:
     assert torch.equal(first, second)
 
 
+class Recorder:
+    """Draws factors, and hands the same ones to the padded tower's own dropouts, in their order."""
+
+    def __init__(self) -> None:
+        self.drawn: list[tuple[Tensor, float]] = []
+        self._next = 0
+        self._real = Drawn(torch.float64)
+
+    def __call__(self, shape: tuple[int, ...], chance: float) -> Tensor | None:
+        factors = self._real(shape, chance)
+        assert factors is not None
+        self.drawn.append((factors, chance))
+        return factors
+
+    def dropout(self, values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        """In place of torch's."""
+        assert training and not inplace
+        factors, chance = self.drawn[self._next]
+        self._next += 1
+        assert p == chance
+        return values * factors.view(values.shape)
+
+
 @pytest.mark.parametrize("hides", [False, True])
-def test_dropout_leaves_the_mean_and_drops_everywhere(hides: bool) -> None:
-    """Beside the padded way: over many draws, vectors are as far from those without dropout, and as varied."""
-    rows = small.texts_of(small.dense_graph()).entity_rows(np.arange(6))
-    hidden = rows.ids.offsets[:-1] + 2 if hides else None
-    tower = a_tower(dropout=0.1).train()
-    packed = pack(rows, hidden=hidden)
-    found = {}
-    for fits in (True, False):
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr(packed_bert, "fits", lambda _, fits=fits: fits)
-            draws = []
-            for seed in range(300):
-                torch.manual_seed(seed)
-                draws.append(encode(tower, packed, pooling="mean").pooled_UD)
-            found[fits] = torch.stack(draws)
-    spreads = {fits: draws.std(0).mean() for fits, draws in found.items()}
-    assert 0.9 < float(spreads[True] / spreads[False]) < 1.1
-    error = float((found[True].mean(0) - found[False].mean(0)).norm(dim=-1).max())
-    assert error < 6 * float(spreads[True]) * (2 / 300 * packed.texts * 5) ** 0.5
+def test_every_dropout_is_where_it_belongs(hides: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same factors, gradients are those of the padded tower: embeddings, attention, both halves of a layer."""
+    luck = np.random.default_rng(0)
+    offsets = np.arange(0, 36, 7)  # five texts of equal length: no padding, so that shapes agree
+    ids = Ragged(luck.integers(5, WORDS, 35).astype(np.int32), offsets)
+    rows = TokenRows(ids, ids, Ragged(luck.integers(0, 2, 35).astype(np.int8), offsets))
+    packed = pack(rows, hidden=offsets[:-1] + 2 if hides else None, watched=offsets[:-1] + 1)
+    tower: Any = a_tower(dropout=0.3).train()
+    tower.set_attn_implementation("eager")
+    recorder = Recorder()
+    monkeypatch.setattr(packed_bert, "Drawn", lambda dtype: recorder)
+    ours = gradients(tower, packed)
+    assert len(recorder.drawn) == 1 + 3 * 3
+    monkeypatch.setattr(packed_bert, "fits", lambda _: False)
+    monkeypatch.setattr(torch.nn.functional, "dropout", recorder.dropout)
+    plain = gradients(tower, packed)
+    assert ours.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_dropout_under_half_precision() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.spec.errors import NotFiniteError, StorageError
 from pmd_ray.spec.evaluation import EvaluationConfig, RerankConfig
-from pmd_ray.train import evaluate as under_test
+from pmd_ray.train import vectors
 from pmd_ray.train.evaluate import Ranked, rank_split, sampled
 from pmd_ray.train.use import evaluate, load_model
+from pmd_ray.train.vectors import empty_table
 
 PLAIN = EvaluationConfig()
 
@@ -221,13 +221,13 @@ def test_the_kind_of_the_attention_mask_is_a_matter_of_style(run: Tiny, kind: to
 def test_a_large_table_of_vectors_lies_in_a_file(run: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     model, texts = model_of(run), run.shop.texts
     wanted = rank_split(model, texts, "test", evaluation=PLAIN, workers=ALONE)
-    monkeypatch.setattr(under_test, "TABLE_BYTES", 1000)
-    table = under_test._table(texts.graph.num_entities, model.width, ALONE)
+    monkeypatch.setattr(vectors, "TABLE_BYTES", 1000)
+    table = empty_table(texts.graph.num_entities, model.width, ALONE)
     if Path("/proc/self/maps").is_file():
         maps = Path("/proc/self/maps").read_text().splitlines()
-        assert any(f" {tempfile.gettempdir()}/" in line and line.endswith("(deleted)") for line in maps)
+        assert any(f" {vectors._place()}/" in line and line.endswith("(deleted)") for line in maps)
     assert table.shape == (texts.graph.num_entities, model.width)
-    assert not list(Path(tempfile.gettempdir()).glob("pmd-vectors-*")), "gone with the process, however it ends"
+    assert not list(vectors._place().glob("pmd-vectors-*")), "gone with the process, however it ends"
     found = rank_split(model, texts, "test", evaluation=PLAIN, workers=ALONE)
     assert found.plain.ranks.tolist() == wanted.plain.ranks.tolist()
     assert found.plain.scores.tolist() == wanted.plain.scores.tolist()
@@ -239,7 +239,7 @@ def test_no_room_for_a_table_is_one_clear_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     with pytest.raises(StorageError, match=r"(?s)space.*free some space"):
-        under_test._table(1 << 30, 8, ALONE)
+        empty_table(1 << 30, 8, ALONE)
 
 
 MILLIONS = """
@@ -248,7 +248,8 @@ import numpy as np
 import torch
 from pmd_ray.model.ranking import rank_queries
 from pmd_ray.spec.ragged import Ragged
-from pmd_ray.train.evaluate import _check_finite, _table
+from pmd_ray.train.evaluate import _check_finite
+from pmd_ray.train.vectors import empty_table
 from pmd_ray.train.workers import Workers
 
 entities, width, part = int(sys.argv[1]), 128, 1 << 16
@@ -259,7 +260,7 @@ def own():
 
 rank_queries(torch.eye(8), torch.eye(8), np.arange(8), Ragged.of([[]] * 8))
 before = own()
-table = _table(entities, width, Workers(0, 1, torch.device("cpu")))
+table = empty_table(entities, width, Workers(0, 1, torch.device("cpu")))
 luck = torch.Generator().manual_seed(0)
 for start in range(0, entities, part):
     some = torch.randn(min(part, entities - start), width, generator=luck)
