@@ -36,7 +36,10 @@ Storage = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where stages are trained.")]
-Cpus = Annotated[int, typer.Option(metavar="N", min=1, help="Cores, and threads, of each stage.")]
+Cpus = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="Cores, and threads, of each stage (of each of its workers)."),
+]
 Gpus = Annotated[
     float | None,
     typer.Option(metavar="SHARE", min=0.01, help="GPUs of each stage; 0.5 lets two share one (default: 1)."),
@@ -180,7 +183,7 @@ def options_for(
         cpus=cpus,
         gpus=share,
         slots=slots,
-        plan=WorkerPlan.parse(workers, gpu=kind == "cuda"),
+        plan=WorkerPlan.parse(workers, gpu=kind == "cuda", cpus=cpus),
     )
 
 

@@ -56,6 +56,7 @@ def submit(order: Order) -> None:
     from pmd_ray.run.job_folder import entrypoint, job_id, pack
 
     _check_storage(order.storage)
+    _check_out(order.out)
     with tempfile.TemporaryDirectory(prefix="pmd-job-") as place:
         folder = Path(place)
         packed = pack(order.verb, order.file, order.overrides, folder)
@@ -106,20 +107,38 @@ def _check_storage(storage: str | None) -> None:
         )
 
 
+def _check_out(out: str | None) -> None:
+    """A place that means the same wherever the job's command runs."""
+    from pmd_ray.spec.errors import UserError
+
+    if out is not None and not Path(out).is_absolute():
+        raise UserError(
+            f"--out {out}: the job starts in a folder of its own, which Ray removes; give an absolute path, or leave "
+            "it out (the head's ~/pmd_ray/runs)"
+        )
+
+
 def _stage_of(order: Order, server: JobServer) -> tuple[Wanted, list[str]]:
     """What one stage wants, and the options that say so to the job."""
     from pmd_ray.plan.identities import device_named
     from pmd_ray.run.cluster_fit import Wanted
     from pmd_ray.run.workers import WorkerPlan
+    from pmd_ray.spec.errors import UserError
 
     device: Device
     if order.device == "auto":
-        device = "cuda" if any(node.resources.get("GPU") for node in server.nodes()) else "cpu"
+        nodes = server.nodes()
+        device = "cuda" if any(node.resources.get("GPU") for node in nodes) else "cpu"
+        if device == "cpu" and all(node.head for node in nodes) and server.grows():
+            raise UserError(
+                "--device auto: there are no workers yet, and the cluster grows on demand, so that nothing tells "
+                "whether they will have GPUs; say --device cuda or --device cpu"
+            )
         say(f"--device auto: stages are trained on {'GPUs' if device == 'cuda' else 'CPUs'}", json=True)
     else:
         device = device_named(order.device)
     gpus = gpus_of_stage(order.gpus, device, told=order.device)
-    plan = WorkerPlan.parse(order.workers, gpu=device == "cuda")
+    plan = WorkerPlan.parse(order.workers, gpu=device == "cuda", cpus=order.cpus)
     wanted = Wanted.of(plan, cpus=order.cpus, gpus=gpus)
     if order.verb == "distill":
         return wanted, ["--workers", order.workers, *(["--gpu"] if gpus else [])]
@@ -161,6 +180,8 @@ def _metadata(order: Order, packed: Packed) -> dict[str, str]:
 
 def _of_driver(order: Order, wanted: Wanted) -> dict[str, float]:
     """A chain that its command trains itself runs where there is room; all other commands only lead, on the head."""
-    if order.verb != "distill" or wanted.workers > 1 or order.workers != "1":
+    from pmd_ray.run.workers import WorkerPlan
+
+    if order.verb != "distill" or not WorkerPlan.parse(order.workers).local:
         return {}
     return {"CPU": wanted.cpus, "GPU": wanted.gpus} if wanted.gpus else {"CPU": wanted.cpus}

@@ -140,11 +140,13 @@ def distill(
     json: Json = False,
 ) -> None:
     """Run `pmd distill` on a cluster; the exit code is the job's. Its folder stays there (--out)."""
-    from pmd_ray.run.workers import WorkerPlan
     from pmd_ray.spec.errors import UserError
 
-    if not WorkerPlan.parse(workers).local and out is None:
-        raise UserError("--workers: a group writes into one folder; give one that all nodes mount with --out DIR")
+    if out is None:
+        raise UserError(
+            "--out: a chain is trained wherever there is room, and that machine may go with its disk; give a folder "
+            "that all nodes mount with --out DIR, or submit a study (pmd submit ablate): its stages lie in the storage"
+        )
     submit(
         Order(
             verb="distill",

@@ -23,8 +23,13 @@ class WorkerPlan:
     """Lost workers that a stage survives; it goes on from its last epoch each time."""
 
     @classmethod
-    def parse(cls, text: str, *, gpu: bool = False) -> WorkerPlan:
+    def parse(cls, text: str, *, gpu: bool = False, cpus: float | None = None) -> WorkerPlan:
         """From `4` or `2:8`.
+
+        Args:
+            text: As a user gives it.
+            gpu: Give each worker a GPU.
+            cpus: Cores of each worker of a group; one process has what its caller has.
 
         Raises:
             UserError: neither.
@@ -34,7 +39,7 @@ class WorkerPlan:
         most = int(found[2] or found[1]) if found else 0
         if not 1 <= least <= most:
             raise UserError(f"--workers must be a number from 1, or LEAST:MOST as in 2:8, got '{text}'")
-        return cls(least, most, gpu=gpu)
+        return cls(least, most, cpus=None if most == 1 else cpus, gpu=gpu)
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from pmd_ray.spec.cluster_findings import Findings, mapping, texts
 STORAGE = "PMD_STORAGE"
 MADE_BY = {
     "auth_token": "make it with: pmd cluster token",
-    "dist": "make it with: pip wheel . --no-deps --wheel-dir dist",
+    "dist": "make it with: make wheel",
 }
 NOT_YET = re.compile(r"change-me|\b(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+\b", re.I)
 """Placeholders of the shipped files; the addresses are reserved for documentation."""

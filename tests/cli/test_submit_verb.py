@@ -90,14 +90,16 @@ def test_a_storage_of_the_cluster_needs_no_word(pmd: Pmd, cluster: PretendCluste
 
 def test_a_chain_trains_where_there_is_room(pmd: Pmd, cluster: PretendCluster) -> None:
     cluster.looks = [[HEAD, worker(4, gpus=1)]]
-    assert pmd("submit", "distill", "demo", "--gpu", "--storage", "s3://bucket/x").code == 0
+    out = ("--out", "/shared/demo")
+    assert pmd("submit", "distill", "demo", "--gpu", "--storage", "s3://bucket/x", *out).code == 0
     (sent,) = cluster.sent
     assert sent.resources == {"CPU": 1.0, "GPU": 1.0}
-    assert "--workers 1 --gpu --out ~/pmd_ray/runs/demo" in sent.entrypoint
+    assert "--workers 1 --gpu --out /shared/demo" in sent.entrypoint
     assert sent.runtime_env["env_vars"]["PMD_STORAGE"] == "s3://bucket/x"
-    refused = pmd("submit", "distill", "demo", "--workers", 2)
-    assert refused.code == 2 and "give one that all nodes mount with --out DIR" in refused.err
-    assert pmd("submit", "distill", "demo", "--workers", 2, "--out", "/shared/demo").code == 0
+    for workers in ("1", "2"):
+        refused = pmd("submit", "distill", "demo", "--workers", workers)
+        assert refused.code == 2 and "that all nodes mount with --out DIR" in refused.err
+    assert pmd("submit", "distill", "demo", "--workers", 2, *out).code == 0
     assert cluster.sent[1].resources == {} and cluster.sent[1].entrypoint.endswith("--out /shared/demo")
 
 
@@ -123,6 +125,15 @@ def test_gpus_are_taken_where_there_are_some(pmd: Pmd, cluster: PretendCluster) 
     assert "--device cuda" in cluster.sent[0].entrypoint and "--gpus 1" in cluster.sent[0].entrypoint
 
 
+def test_a_cluster_without_workers_does_not_tell_its_device(pmd: Pmd, cluster: PretendCluster) -> None:
+    """GPU machines that come for their cores would train on CPUs, at their price."""
+    cluster.looks, cluster.growing = [[HEAD]], True
+    refused = pmd("submit", "ablate", "quickstart")
+    assert refused.code == 2 and "say --device cuda or --device cpu" in refused.err and not cluster.sent
+    assert pmd("submit", "ablate", "quickstart", "--device", "cuda", "--wait-workers", 0).code == 0
+    assert "--device cuda" in cluster.sent[0].entrypoint
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -131,6 +142,8 @@ def test_gpus_are_taken_where_there_are_some(pmd: Pmd, cluster: PretendCluster) 
         (("--device", "gpu"), "--device must be cpu, cuda or auto"),
         (("--device", "cuda"), "no GPU in the cluster"),
         (("--gpus", "1"), "stages are trained on CPUs"),
+        (("--out", "runs/q"), "the job starts in a folder of its own"),
+        (("--out", "~/runs/q"), "give an absolute path"),
         (("--cpus", "64", "--wait-workers", "0"), "the workers did not come within 0 s"),
         (("--workers", "two"), "--workers must be a number"),
         (("--set", "seeds=[]"), "seeds: missing"),

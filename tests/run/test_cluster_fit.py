@@ -73,7 +73,10 @@ def test_a_group_may_be_spread() -> None:
 
 def test_what_a_stage_wants() -> None:
     assert Wanted.of(WorkerPlan(), cpus=2, gpus=0.5) == Wanted(cpus=2, gpus=0.5)
-    assert Wanted.of(WorkerPlan(2, 8, gpu=True), cpus=2, gpus=1) == Wanted(workers=2, cpus=1, gpus=1)
+    group = WorkerPlan.parse("2:8", gpu=True, cpus=2)
+    assert Wanted.of(group, cpus=2, gpus=1) == Wanted(workers=2, cpus=2, gpus=1)
+    assert group.resources() == {"CPU": 2, "GPU": 1}, "what the job will ask for, whatever this machine has"
+    assert WorkerPlan.parse("1", cpus=2) == WorkerPlan.parse("1:1") == WorkerPlan()
 
 
 def test_room_is_no_wait() -> None:
