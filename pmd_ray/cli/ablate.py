@@ -48,7 +48,9 @@ Slots = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Stages at once (default: as many as the machine or cluster holds)."),
 ]
-Workers = Annotated[str, typer.Option(metavar="N|MIN:MAX", help="Workers of each stage; 1 trains inside one process.")]
+Workers = Annotated[
+    str, typer.Option(metavar="N|MIN:MAX[,spread]", help="Workers of each stage; 1 trains inside one process.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +99,7 @@ def resume(
     gpus: Gpus = None,
     slots: Slots = None,
     workers: Annotated[
-        str | None, typer.Option(metavar="N|MIN:MAX", help="Workers of each stage (default: as before).")
+        str | None, typer.Option(metavar="N|MIN:MAX[,spread]", help="Workers of each stage (default: as before).")
     ] = None,
     home: Home = None,
     formats: EitherFormats = None,

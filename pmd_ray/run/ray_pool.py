@@ -23,6 +23,8 @@ from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.train.events import EpochKept, Event
 
+LAUNCHER_BYTES = 800 << 20
+"""Of the process that starts a worker group, and the helpers that Ray Train starts beside it: 0.5 to 0.8 GB."""
 CANCEL_S = 10.0
 """Given to workers to stop at a whole place."""
 SIZE_EVERY_S = 5.0
@@ -67,6 +69,8 @@ class RayPool:
             # By this Ray Train's cleaner of lost groups finds the state service where several Rays run on a machine.
             address = ray.get_runtime_context().gcs_address
             options["runtime_env"] = {"env_vars": {"RAY_ADDRESS": address}}
+            # What only waits for a group has helpers still: as many as a node's memory holds, over all nodes.
+            options |= {"memory": LAUNCHER_BYTES, "scheduling_strategy": "SPREAD"}
         self._task = ray.remote(**options)(_train)
         self._running: dict[Any, str] = {}
         self._ending: dict[Any, float] = {}

@@ -106,7 +106,10 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
             train_loop_config={"stage": stage, "places": places, "send": mailbox.sender()},
             torch_config=TorchConfig(backend="nccl" if plan.gpu else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=plan.resources()
+                num_workers=plan.count,
+                use_gpu=plan.gpu,
+                resources_per_worker=plan.resources(),
+                placement_strategy="SPREAD" if plan.spread else "PACK",
             ),
             run_config=RunConfig(
                 name=f"stage-{stage.key[:16]}",

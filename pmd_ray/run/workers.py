@@ -19,12 +19,14 @@ class WorkerPlan:
     """Cores of each worker; None shares the machine's cores evenly."""
     gpu: bool = False
     """Give each worker a GPU (NCCL in place of gloo)."""
+    spread: bool = False
+    """Over as many machines as there are, for their memory; otherwise on as few as hold them, for the network."""
     max_failures: int = 3
     """Lost workers that a stage survives; it goes on from its last epoch each time."""
 
     @classmethod
     def parse(cls, text: str, *, gpu: bool = False, cpus: float | None = None) -> WorkerPlan:
-        """From `4` or `2:8`.
+        """From `4` or `2:8`, with `,spread` behind it or not.
 
         Args:
             text: As a user gives it.
@@ -34,17 +36,20 @@ class WorkerPlan:
         Raises:
             UserError: neither.
         """
-        found = re.fullmatch(r"(\d+)(?::(\d+))?", text.strip())
+        found = re.fullmatch(r"(\d+)(?::(\d+))?(,spread)?", text.strip())
         least = int(found[1]) if found else 0
         most = int(found[2] or found[1]) if found else 0
         if not 1 <= least <= most:
-            raise UserError(f"--workers must be a number from 1, or LEAST:MOST as in 2:8, got '{text}'")
-        return cls(least, most, cpus=None if most == 1 else cpus, gpu=gpu)
+            raise UserError(
+                f"--workers must be a number from 1, or LEAST:MOST as in 2:8, either with ,spread or not, got '{text}'"
+            )
+        return cls(least, most, cpus=None if most == 1 else cpus, gpu=gpu, spread=bool(found and found[3] and most > 1))
 
     @property
     def text(self) -> str:
         """As `parse` reads it."""
-        return str(self.least) if self.least == self.most else f"{self.least}:{self.most}"
+        count = str(self.least) if self.least == self.most else f"{self.least}:{self.most}"
+        return f"{count},spread" if self.spread else count
 
     @property
     def local(self) -> bool:

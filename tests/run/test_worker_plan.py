@@ -18,7 +18,7 @@ def test_what_may_be_written(text: str, local: bool, count: int | tuple[int, int
     assert (plan.local, plan.count) == (local, count)
 
 
-@pytest.mark.parametrize("text", ["0", "", "four", "4:2", "0:2", "1:2:3", "-1", "1.5", "2:"])
+@pytest.mark.parametrize("text", ["0", "", "four", "4:2", "0:2", "1:2:3", "-1", "1.5", "2:", "4,pack", "4 spread"])
 def test_what_may_not(text: str) -> None:
     with pytest.raises(UserError, match="must be a number from 1, or LEAST:MOST"):
         WorkerPlan.parse(text)
@@ -33,6 +33,11 @@ def test_cores_are_shared_by_the_most_workers(monkeypatch: pytest.MonkeyPatch) -
     assert WorkerPlan(2, 2, cpus=0.5).resources() == {"CPU": 0.5}
 
 
-@pytest.mark.parametrize("text", ["1", "4", "2:8"])
+def test_workers_are_packed_unless_they_are_to_be_spread() -> None:
+    assert not WorkerPlan.parse("4").spread and WorkerPlan.parse("4,spread").spread
+    assert WorkerPlan.parse("1,spread") == WorkerPlan(), "one is where it is"
+
+
+@pytest.mark.parametrize("text", ["1", "4", "2:8", "4,spread", "2:8,spread"])
 def test_a_plan_is_written_as_it_is_read(text: str) -> None:
     assert WorkerPlan.parse(text).text == text
