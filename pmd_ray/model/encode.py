@@ -29,11 +29,28 @@ from pmd_ray.spec.ragged import Ints, Ragged, TokenRows
 
 
 @dataclass(frozen=True)
+class Seeds:
+    """What a pass's dropout follows."""
+
+    texts: int
+    """With a text's number: its draws, where it is encoded without padding. The same on all workers."""
+    groups: int
+    """With a group's number: what torch is seeded with before it runs. Each worker's own."""
+
+    @classmethod
+    def unseeded(cls) -> Seeds:
+        """As torch's generator has it: another one each time."""
+        return cls(int(torch.randint(1 << 62, (1,)).numpy()[0]), 0)
+
+
+@dataclass(frozen=True)
 class Group:
     """Texts of similar length, end to end, shorter ones first."""
 
     rows: Tensor
     """[R] their places among all U."""
+    numbers: tuple[int, ...]
+    """(R) of the texts, by which dropout is drawn."""
     lengths: Tensor
     """[R] tokens of each."""
     starts: Tensor
@@ -87,6 +104,7 @@ def pack(
     ids: Ragged | None = None,
     hidden: Ints | None = None,
     watched: Ints | None = None,
+    numbers: Ints | None = None,
     group_rows: int | None = None,
     group_tokens: int | None = None,
     device: torch.device | str = "cpu",
@@ -98,6 +116,7 @@ def pack(
         ids: Masked ids in place of the texts' own.
         hidden: Flat places that attention and pooling leave out.
         watched: Flat places [M] whose states the losses ask for.
+        numbers: [U] of the texts, none of them negative, for dropout; by default their places.
         group_rows: Texts of a group at most.
         group_tokens: Tokens of a group at most, padded to its longest text, though one text is always let in; by
             default as suits the device.
@@ -113,9 +132,12 @@ def pack(
     if watched is not None:
         watch_number[watched] = np.arange(count)
     flat = (words.astype(np.int64), tokens.segments.values.astype(np.int64), attended, watch_number)
+    numbers = np.arange(len(ids)) if numbers is None else numbers
     order = np.argsort(ids.lengths, kind="stable")
     most = group_tokens or GROUP_TOKENS.get(device.type, GROUP_TOKENS["cpu"])
-    groups = [_group(rows, ids, flat, device) for rows in _cut(order, ids.lengths, group_rows or len(order), most)]
+    groups = [
+        _group(rows, numbers, ids, flat, device) for rows in _cut(order, ids.lengths, group_rows or len(order), most)
+    ]
     return Packed(groups, torch.as_tensor(word_ids.astype(np.int64), device=device), len(ids), count, len(ids.values))
 
 
@@ -131,7 +153,7 @@ def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterat
         start = stop
 
 
-def _group(rows: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device) -> Group:
+def _group(rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device) -> Group:
     lengths = ids.lengths[rows]
     starts = np.cumsum(lengths) - lengths
     positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
@@ -145,6 +167,7 @@ def _group(rows: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device)
 
     return Group(
         rows=on_device(rows),
+        numbers=tuple(numbers[rows].tolist()),
         lengths=on_device(lengths.astype(np.int64)),
         starts=on_device(starts.astype(np.int64)),
         buckets=tuple(zip(texts.tolist(), sizes.tolist(), strict=True)),
@@ -157,10 +180,20 @@ def _group(rows: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device)
     )
 
 
-def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States, pooling: Pooling) -> Side:
+def run_group(
+    tower: nn.Module,
+    word_table: Tensor,
+    group: Group,
+    states: States,
+    pooling: Pooling,
+    seeds: Seeds | None = None,
+) -> Side:
     """One group through the tower; `word_table` is [V, D]."""
-    run = _run_packed if packed_bert.fits(tower) else _run_padded
-    last_TD, found = run(tower, embedding(group.words, word_table), group, states.layers)
+    words_TD = embedding(group.words, word_table)
+    if packed_bert.fits(tower):
+        last_TD, found = _run_packed(tower, words_TD, group, states.layers, seeds)
+    else:
+        last_TD, found = _run_padded(tower, words_TD, group, states.layers)
     last_TD = _at_least_fp32(last_TD)
     pooled_RD = last_TD[group.starts] if pooling == "cls" else _mean(last_TD, group)
     tokens = first = mean = None
@@ -173,7 +206,9 @@ def run_group(tower: nn.Module, word_table: Tensor, group: Group, states: States
     return Side(normalize(pooled_RD, dim=-1), tokens, first, mean)
 
 
-def _run_packed(tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+def _run_packed(
+    tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequence[int], seeds: Seeds | None
+) -> tuple[Tensor, list[Tensor]]:
     """Hidden states [T, D] of the last layer and of those asked for, without any padding."""
     return packed_bert.states(
         tower,
@@ -183,6 +218,8 @@ def _run_packed(tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequen
         buckets=group.buckets,
         attended_T=group.attended,
         layers=layers,
+        key=(seeds or Seeds.unseeded()).texts if tower.training else 0,
+        numbers=group.numbers,
     )
 
 
@@ -244,7 +281,7 @@ class TowerPass:
         packed: Texts of the pass.
         states: Which hidden states to hand out.
         recompute: Run each group again in `backward` instead of keeping its graph.
-        seed: Called with a group's number before it runs, so that dropout repeats in the second run.
+        seeds: Of dropout, so that it repeats in the second run; None where nothing is dropped.
         autocast: Makes the context for mixed precision.
     """
 
@@ -256,11 +293,11 @@ class TowerPass:
         pooling: Pooling,
         states: States,
         recompute: bool,
-        seed: Callable[[int], None],
+        seeds: Seeds | None,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._tower, self._packed, self._pooling, self._states = tower, packed, pooling, states
-        self._seed, self._autocast = seed, autocast
+        self._seeds, self._autocast = seeds, autocast
         self._table = embedding(packed.word_ids, word_weights(tower)).detach().requires_grad_()
         if recompute:
             with torch.no_grad():
@@ -272,9 +309,10 @@ class TowerPass:
 
     def _forward(self) -> Iterator[Side]:
         for number, group in enumerate(self._packed.groups):
-            self._seed(number)
+            if self._seeds is not None:
+                torch.manual_seed((self._seeds.groups + number) % 2**63)
             with self._autocast():
-                yield run_group(self._tower, self._table, group, self._states, self._pooling)
+                yield run_group(self._tower, self._table, group, self._states, self._pooling, self._seeds)
 
     def backward(self, gradients: Side) -> None:
         """Send the gradients of the leaves back into the tower's weights (added to what is there)."""

@@ -9,14 +9,17 @@ Shapes: T tokens, R texts of one length, n tokens of each, H heads, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from pmd_ray.model.dropout import Draw, Drawn, nothing_dropped
+from pmd_ray.model.dropout import Drawn, nothing_dropped
+
+Draw = Callable[[range, Sequence[int], float], Tensor | None]
+"""Some texts, how many factors each wants, and the chance to be dropped, to factors end to end."""
 
 
 def fits(tower: nn.Module) -> bool:
@@ -45,6 +48,8 @@ def states(
     buckets: Sequence[tuple[int, int]],
     attended_T: Tensor | None,
     layers: Sequence[int],
+    key: int,
+    numbers: Sequence[int],
 ) -> tuple[Tensor, list[Tensor]]:
     """Hidden states [T, D] of the last layer, and of those that are asked for.
 
@@ -56,19 +61,21 @@ def states(
         buckets: (R, n) of the texts one after another, texts of one length together.
         attended_T: False where attention leaves a token out (never all of a text); None leaves out none.
         layers: Whose states are asked for; 0 is the embeddings.
+        key: Of this pass's dropout.
+        numbers: Of the texts: equal ones have equal draws in every group and on every worker.
     """
     table = tower.embeddings
     x_TD = words_TD + table.token_type_embeddings(segments_T) + table.position_embeddings(positions_T)
     x_TD = table.LayerNorm(x_TD)
-    draw: Draw = Drawn(x_TD.dtype) if tower.training else nothing_dropped
-    factors = draw(tuple(x_TD.shape), table.dropout.p)
-    x_TD = x_TD if factors is None else x_TD * factors
+    draw: Draw = Drawn(key, numbers, x_TD.dtype) if tower.training else nothing_dropped
+    lengths = [tokens for texts, tokens in buckets for _ in range(texts)]
+    x_TD = _dropped(x_TD, lengths, table.dropout.p, draw)
     found = {0: x_TD}
     for number, layer in enumerate(tower.encoder.layer, start=1):
         attention_TD = _attention(layer.attention.self, x_TD, buckets, attended_T, draw)
-        x_TD = _added(layer.attention.output, attention_TD, x_TD, draw)
+        x_TD = _added(layer.attention.output, attention_TD, x_TD, lengths, draw)
         inner = layer.intermediate
-        x_TD = _added(layer.output, inner.intermediate_act_fn(inner.dense(x_TD)), x_TD, draw)
+        x_TD = _added(layer.output, inner.intermediate_act_fn(inner.dense(x_TD)), x_TD, lengths, draw)
         found[number] = x_TD
     return x_TD, [found[number] for number in layers]
 
@@ -82,33 +89,45 @@ def _attention(
     # `split` and not slices: a slice's gradient is as large as what it was cut from.
     whole = zip(*(torch.split(part, sizes) for part in parts), strict=True)
     seen = [None] * len(sizes) if attended_T is None else torch.split(attended_T, sizes)
-    found = []
+    found, first = [], 0
     for (texts, tokens), cut, attended in zip(buckets, whole, seen, strict=True):
         shape = (texts, tokens, attention.num_attention_heads, attention.attention_head_size)
         query, key, value = (part.view(shape).transpose(1, 2) for part in cut)
         mask = None if attended is None else attended.view(texts, 1, 1, tokens)
-        found.append(_heads(query, key, value, mask, attention, draw).transpose(1, 2).reshape(texts * tokens, -1))
+        factors = draw(
+            range(first, first + texts), [attention.num_attention_heads * tokens**2] * texts, attention.dropout.p
+        )
+        first += texts
+        found.append(_heads(query, key, value, mask, factors).transpose(1, 2).reshape(texts * tokens, -1))
     return torch.cat(found) if len(found) > 1 else found[0]
 
 
-def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, attention: Any, draw: Draw) -> Tensor:
-    """[R, H, n, D / H]."""
-    texts, heads, tokens, size = query.shape
-    scale = size**-0.5
-    factors = draw((texts, heads, tokens, tokens), attention.dropout.p)
+def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, factors: Tensor | None) -> Tensor:
+    """[R, H, n, D / H]; `factors` are dropout's, of R H n n weights."""
+    scale = query.shape[-1] ** -0.5
     if factors is None:
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    out: Tensor = (scores.softmax(-1) * factors) @ value
+    out: Tensor = (scores.softmax(-1) * factors.view(scores.shape)) @ value
     return out
 
 
-def _added(output: Any, x_TF: Tensor, before_TD: Tensor, draw: Draw) -> Tensor:
+def _added(output: Any, x_TF: Tensor, before_TD: Tensor, lengths: Sequence[int], draw: Draw) -> Tensor:
     """The end of either half of a layer: a linear layer, dropout, what was before, a LayerNorm."""
     x_TD = output.dense(x_TF)
-    factors = draw(tuple(x_TD.shape), output.dropout.p)
+    factors = _factors(x_TD, lengths, output.dropout.p, draw)
     summed = x_TD + before_TD if factors is None else torch.addcmul(before_TD, x_TD, factors)
     normalised: Tensor = output.LayerNorm(summed)
     return normalised
+
+
+def _dropped(x_TD: Tensor, lengths: Sequence[int], chance: float, draw: Draw) -> Tensor:
+    factors = _factors(x_TD, lengths, chance, draw)
+    return x_TD if factors is None else x_TD * factors
+
+
+def _factors(x_TD: Tensor, lengths: Sequence[int], chance: float, draw: Draw) -> Tensor | None:
+    factors = draw(range(len(lengths)), [length * x_TD.shape[1] for length in lengths], chance)
+    return None if factors is None else factors.view(x_TD.shape)

@@ -25,7 +25,7 @@ class OptimiserConfig(Frozen):
     """Queries of the global batch, over all workers: it decides the number of negatives. Source: PMD, 4.1."""
     micro_batch: int | None = Field(default=None, ge=1)
     """Texts encoded at once by gradient caching (Gao et al. 2021); null keeps the whole batch's graph. Changes memory
-    and time, not the result, but for which units dropout draws."""
+    and time, not the result (on a GPU, and for towers other than BERT's, it changes what dropout draws)."""
     drop_last: bool = True
     """Leave out an epoch's last, smaller batch. Source: SimKGC."""
     schedule: Literal["linear", "cosine", "wsd"] = "linear"

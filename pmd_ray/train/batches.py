@@ -28,6 +28,8 @@ class TowerBatch:
     tokens: TokenRows
     text_keys: Ints
     """[U] a number for each text, the same in every batch (see `TextKeys`)."""
+    numbers: Ints
+    """[U] a number for each encoding: of a masked text, a clean one, or one occurrence; the same on all workers."""
     drawn: Drawn
     """What the student's mask hides."""
     student_ids: Ragged
@@ -145,7 +147,7 @@ class Batches:
         # Heads and tails share their text's encoding unless only one of them is masked. The feature loss may look at it
         # for the tail's sake: it picks the rows of each role itself.
         number = occurrences if apart else text_keys * 2 + (masked & (mask.rate > 0))
-        _, first, rows = np.unique(number, return_index=True, return_inverse=True)
+        numbers, first, rows = np.unique(number, return_index=True, return_inverse=True)
         looked_at = np.bincount(rows.reshape(-1), weights=looked_at, minlength=len(first)) > 0
         text_keys, masked = text_keys[first], masked[first]
         tokens = self._rows_of(tower, text_keys)
@@ -159,6 +161,7 @@ class Batches:
         batch = TowerBatch(
             tokens=tokens,
             text_keys=text_keys,
+            numbers=numbers,
             drawn=drawn,
             student_ids=self._masked(tokens, drawn, keys),
             teacher_ids=self._masked(tokens, teacher_drawn, keys),

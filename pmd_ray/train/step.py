@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.model.encode import TowerPass, pack
+from pmd_ray.model.encode import Seeds, TowerPass, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.masking import Drawn
 from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
@@ -183,22 +183,19 @@ class Step:
             ids=texts.student_ids if sight == "masked" else None,
             hidden=texts.drawn.places if hides else None,
             watched=texts.watched.places if states.tokens else None,
+            numbers=texts.numbers,
             group_rows=micro,
             device=self.workers.device,
         )
-        key = stream_key(self._seed, "dropout", epoch, step, self.workers.rank, tower, sight)
-
-        def seed(group: int) -> None:
-            if self._dropout:
-                torch.manual_seed((key + group) % 2**63)
-
+        name = ("dropout", epoch, step, tower, sight)
+        seeds = Seeds(stream_key(self._seed, *name), stream_key(self._seed, *name, self.workers.rank))
         return TowerPass(
             getattr(self.model, tower),
             packed,
             pooling=self.model.pooling,
             states=states,
             recompute=micro is not None,
-            seed=seed,
+            seeds=seeds if self._dropout else None,
             autocast=self._autocast,
         )
 

@@ -12,8 +12,9 @@ from reference import small
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import word_weights
-from pmd_ray.model.encode import Packed, TowerPass, encode, pack
+from pmd_ray.model.encode import Packed, Seeds, TowerPass, encode, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Side
 from pmd_ray.model.source import build_tower
@@ -140,10 +141,7 @@ def weighted(side: Side | Plain) -> Tensor:
 
 
 def a_pass(tower: nn.Module, packed: Packed, *, recompute: bool, states: States = EVERY, seed: int = 0) -> TowerPass:
-    def seeded(group: int) -> None:
-        torch.manual_seed(seed * 1000 + group)
-
-    return TowerPass(tower, packed, pooling="mean", states=states, recompute=recompute, seed=seeded)
+    return TowerPass(tower, packed, pooling="mean", states=states, recompute=recompute, seeds=Seeds(seed, seed * 1000))
 
 
 def gradients_after(tower: nn.Module, passed: TowerPass) -> dict[str, Tensor]:
@@ -207,13 +205,42 @@ def test_dropout_repeats_when_a_group_is_run_again() -> None:
         assert torch.equal(gradient, second[name]), name
 
 
-def test_every_group_has_a_seed_of_its_own() -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_dropout_repeats_whichever_way(padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_bert, "fits", lambda _: not padded)
+    test_dropout_repeats_when_a_group_is_run_again()
+
+
+def test_a_text_drops_the_same_in_any_group_and_company() -> None:
+    """`optimiser.micro_batch` and the number of workers change memory and time, not the result."""
+    tower, rows = a_tower(dropout=0.3).train(), some_rows()
+    numbers = np.arange(TEXTS) * 7 + 3
+
+    def vectors(rows: TokenRows, numbers: np.ndarray | None, *, recompute: bool = False, **limits: int) -> Tensor:
+        packed = pack(rows, numbers=numbers, **limits)
+        return a_pass(tower, packed, recompute=recompute, states=States()).side.pooled_UD
+
+    whole = vectors(rows, numbers)
+    for limits in ({"group_rows": 1}, {"group_rows": 4}, {"group_tokens": 60}):
+        torch.testing.assert_close(vectors(rows, numbers, recompute=True, **limits), whole, **closeness(torch.float64))
+    chosen = np.array([9, 2, 4])
+    few = TokenRows(rows.ids.take(chosen), rows.parts.take(chosen), rows.segments.take(chosen))
+    apart = vectors(few, numbers[chosen])
+    torch.testing.assert_close(apart, whole[chosen], **closeness(torch.float64))
+    assert not torch.allclose(vectors(few, None), apart, atol=1e-3)
+
+
+def test_every_group_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of torch's dropout, where a tower is padded."""
     tower, rows = a_tower().train(), some_rows()
     packed = pack(rows, watched=watched_places(rows), group_rows=4)
     for recompute, expected in ((False, [0, 1, 2]), (True, [0, 1, 2, 0, 1, 2])):
         called: list[int] = []
-        passed = TowerPass(tower, packed, pooling="mean", states=EVERY, recompute=recompute, seed=called.append)
-        gradients_after(tower, passed)
+        monkeypatch.setattr(torch, "manual_seed", called.append)
+        passed = TowerPass(tower, packed, pooling="mean", states=EVERY, recompute=recompute, seeds=Seeds(0, 0))
+        for parameter in tower.parameters():
+            parameter.grad = None
+        passed.backward(small.gradients_of(passed.side))
         assert called == expected
 
 

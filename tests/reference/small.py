@@ -150,7 +150,7 @@ def student_passes(
             pooling=model.pooling,
             states=states,
             recompute=recompute,
-            seed=lambda group: None,
+            seeds=None,
         )
         for tower, texts in (("hr", batch.hr), ("tail", batch.tail))
     }
