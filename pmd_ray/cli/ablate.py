@@ -238,7 +238,9 @@ def _report(
 ) -> None:
     from pmd_ray.cli.report import show_written
     from pmd_ray.report.study_report import write_report
+    from pmd_ray.store.location import without_secrets
 
+    where = without_secrets(store.location)
     written = write_report(prepared.record, store, out, formats=formats_of(formats))
     if walked.stopped:
         warn(f"the study stopped early: {walked.stopped}")
@@ -247,7 +249,7 @@ def _report(
             {
                 "study": prepared.record.study.name,
                 "out": str(out.absolute()),
-                "storage": store.location,
+                "storage": where,
                 "stages": {
                     "naive": prepared.tree.naive,
                     "distinct": prepared.tree.distinct,
@@ -265,4 +267,4 @@ def _report(
         )
     show_written(written, out, json=json)
     trained, reused = len(walked.trained), len(walked.done) - len(walked.trained)
-    say(f"{trained} stages trained, {reused} taken from {store.location}", json=json)
+    say(f"{trained} stages trained, {reused} taken from {where}", json=json)

@@ -52,6 +52,7 @@ def plan(
     from pmd_ray.plan.identities import device_named
     from pmd_ray.spec.errors import UserError
     from pmd_ray.spec.study_file import load_study
+    from pmd_ray.store.location import without_secrets
 
     if dot and json:
         raise UserError("--dot and --json: one output at a time; leave one of them out")
@@ -65,9 +66,9 @@ def plan(
     if dot:
         print(graphviz(made))
     elif json:
-        print_json({"file": file, "storage": storage, **made.json()})
+        print_json({"file": file, "storage": without_secrets(storage), **made.json()})
     else:
-        show_plan(made, storage=storage)
+        show_plan(made, storage=without_secrets(storage))
 
 
 def is_search_file(file: str) -> bool:
@@ -95,13 +96,14 @@ def _plan_search(
     from pmd_ray.cli.search_plan import search_plan_of, show_search_plan
     from pmd_ray.plan.identities import device_named
     from pmd_ray.spec.search_file import load_search
+    from pmd_ray.store.location import without_secrets
 
     search = load_search(file, overrides)
     made = search_plan_of(
         search, store=existing_store(storage), device=device_named(device), cpus=cpus, slots=slots, home=home
     )
     if json:
-        print_json({"file": file, "storage": storage, **made.json()})
+        print_json({"file": file, "storage": without_secrets(storage), **made.json()})
     else:
         show_search_plan(made, storage=storage)
 

@@ -248,20 +248,21 @@ def _report(
 ) -> None:
     from pmd_ray.cli.search_report import show_search
     from pmd_ray.report.search_report import write_search_report
+    from pmd_ray.store.location import without_secrets
 
-    record = searched.record
+    record, where = searched.record, without_secrets(store.location)
     written = write_search_report(record, store, out, formats=formats, confirmed=confirmed)
     if json:
         print_json(
             {
                 "search": record.search.name,
-                "storage": store.location,
+                "storage": where,
                 "stopped": record.stopped,
                 "trained": searched.trained,
                 **written.json(),
             }
         )
     show_search(written, out, json=json)
-    say(f"{searched.trained} stages trained for trials of this run; storage {store.location}", json=json)
+    say(f"{searched.trained} stages trained for trials of this run; storage {where}", json=json)
     if record.stopped:
         say(f"the search ended: {record.stopped}", json=json)

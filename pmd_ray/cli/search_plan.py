@@ -44,6 +44,7 @@ def search_plan_of(
     from pmd_ray.spec.search_chain import chain_of
     from pmd_ray.spec.search_reading import read_stored
     from pmd_ray.spec.search_record import search_id
+    from pmd_ray.store.location import without_secrets
 
     rounds = drawn_rounds(search)
     graphs = bring_graph(chain_of(search, {}).dataset.source, Places(), store).graphs
@@ -51,7 +52,7 @@ def search_plan_of(
     tree = tree_of_trials(search, rounds, identities)
     earlier = None
     if store is not None:
-        earlier = read_stored(store.study(search_id(search)), search_id(search), where=store.location)
+        earlier = read_stored(store.study(search_id(search)), search_id(search), where=without_secrets(store.location))
     stored, measured = known_stages(store, tree, identities)
     return make_search_plan(
         search,
@@ -72,8 +73,9 @@ def search_plan_of(
 def say_search_plan(made: SearchPlan, *, storage: str) -> None:
     """Say on standard error what is about to be tried, how long it takes, and what to know before."""
     from pmd_ray.plan.search_lines import confirm_line, cost_line, short_line
+    from pmd_ray.store.location import without_secrets
 
-    say(f"{made.search.name}: {short_line(made, storage=storage)}", json=True)
+    say(f"{made.search.name}: {short_line(made, storage=without_secrets(storage))}", json=True)
     say(cost_line(made), json=True)
     if made.confirm is not None:
         say(confirm_line(made.confirm), json=True)
@@ -84,8 +86,9 @@ def say_search_plan(made: SearchPlan, *, storage: str) -> None:
 def show_search_plan(made: SearchPlan, *, storage: str) -> None:
     """The whole plan on a terminal; warnings on standard error."""
     from pmd_ray.plan.search_lines import search_lines
+    from pmd_ray.store.location import without_secrets
 
-    for line in search_lines(made, storage=storage):
+    for line in search_lines(made, storage=without_secrets(storage)):
         say(line)
     for text in (*made.trials.identities.missing, *made.warnings):
         warn(text)

@@ -24,11 +24,12 @@ def stored_record(run: Path) -> tuple[SearchRecord, Store]:
     """
     from pmd_ray.spec.search_folder import read_search
     from pmd_ray.spec.search_reading import read_stored
+    from pmd_ray.store.location import without_secrets
     from pmd_ray.store.store import Store
 
     record = read_search(run)
     store = Store.open(record.storage, create=False)
-    return read_stored(store.study(record.id), record.id, where=store.location) or record, store
+    return read_stored(store.study(record.id), record.id, where=without_secrets(store.location)) or record, store
 
 
 def confirming_record(record: SearchRecord, run: Path) -> StudyRecord | None:

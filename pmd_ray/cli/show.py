@@ -45,13 +45,14 @@ def show(
     """Show where a figure comes from: variant, stages, data, code, machines, cost, attempts, artifact."""
     from pmd_ray.report.card import card
     from pmd_ray.report.find import find
+    from pmd_ray.store.location import without_secrets
     from pmd_ray.store.store import Store
 
     if run is not None and storage is not None:
         raise UserError("give a study's folder or --storage, not both")
     if storage is not None:
         store = Store.open(storage, create=False)
-        records, where, stored = _registered(store), store.location, store.keys()
+        records, where, stored = _registered(store), without_secrets(store.location), store.keys()
     else:
         records, where = (_read(run), str(run)) if run is not None else (_in_runs(), "./runs")
         store, stored = None, []

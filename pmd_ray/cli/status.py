@@ -75,10 +75,13 @@ def status(
 
 def _show_study(record: StudyRecord, store: Store, *, json: bool) -> bool:
     """Every stage with its state; whether all are stored."""
+    from pmd_ray.store.location import without_secrets
+
     rows = stage_rows(record, store)
     counts = {state: sum(row["state"] == state for row in rows) for state in (STORED, RUNNING, FAILED, LOST, WAITING)}
     if json:
-        print_json({"study": record.study.name, "storage": record.storage, "stages": counts, "rows": rows})
+        where = without_secrets(record.storage)
+        print_json({"study": record.study.name, "storage": where, "stages": counts, "rows": rows})
     else:
         cells: list[list[Cell]] = [
             [row["state"], row["name"], row["layers"], row["attempts"], row["note"], row["key"][:8]] for row in rows
@@ -92,6 +95,7 @@ def _show_stored(name: str, storage: str, *, json: bool) -> None:
     """From the storage alone."""
     from pmd_ray.cli.search_report import show_trials
     from pmd_ray.cli.stored import find_stored
+    from pmd_ray.store.location import without_secrets
 
     found = find_stored(name, storage)
     if found.search is not None:
@@ -99,7 +103,7 @@ def _show_stored(name: str, storage: str, *, json: bool) -> None:
     if found.study is not None:
         _show_study(found.study, found.store, json=json)
     if not json:
-        say(f"\nits report here: pmd fetch {name} --storage {storage}")
+        say(f"\nits report here: pmd fetch {name} --storage {without_secrets(storage)}")
 
 
 def _show_job(name: str, address: str, *, json: bool) -> None:

@@ -85,15 +85,17 @@ def records_of(store: Store) -> dict[str, StudyRecord | SearchRecord | None]:
 
 def _chosen(name: str, found: list[str], store: Store, there: list[str]) -> str:
     from pmd_ray.spec.errors import UserError, nearest
+    from pmd_ray.store.location import without_secrets
 
+    where = without_secrets(store.location)
     if name in found:
         return name
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{store.location} holds {len(found)} by the name '{name}'; give one: {', '.join(found)}")
+        raise UserError(f"{where} holds {len(found)} by the name '{name}'; give one: {', '.join(found)}")
     listed = ", ".join(there[:10]) or "none"
-    raise UserError(f"{store.location} holds no study or search '{name}'{nearest(name, there)} (there: {listed})")
+    raise UserError(f"{where} holds no study or search '{name}'{nearest(name, there)} (there: {listed})")
 
 
 def _confirming(search: SearchRecord, studies: dict[str, StudyRecord]) -> StudyRecord | None:

@@ -10,15 +10,30 @@ from typing import Any
 import yaml
 
 from pmd_ray.spec.chain_file import UniqueKeys
-from pmd_ray.spec.cluster_findings import Findings, mapping
+from pmd_ray.spec.cluster_copies import check_copies, fault_of_copy
+from pmd_ray.spec.cluster_findings import MOST, PASSWORD, Findings, mapping
 from pmd_ray.spec.cluster_keys import check_keys
 from pmd_ray.spec.cluster_kuberay import check_manifests
 from pmd_ray.spec.cluster_nodes import check_nodes
 from pmd_ray.spec.cluster_prices import Cost, cost_of
 from pmd_ray.spec.cluster_safety import check_access, check_secrets
-from pmd_ray.spec.cluster_storage import check_copies, check_placeholders, check_storage
+from pmd_ray.spec.cluster_start import check_addresses, check_starts
+from pmd_ray.spec.cluster_storage import check_placeholders, check_storage
 from pmd_ray.spec.errors import SpecError, UserError
 
+
+class SmallNumbers(UniqueKeys):
+    """That loader, but a whole number beyond any use is an error: Python cannot even write those of many digits."""
+
+
+def _small(loader: SmallNumbers, node: yaml.ScalarNode) -> int:
+    made: int = loader.construct_yaml_int(node)
+    if abs(made) > MOST:
+        raise yaml.constructor.ConstructorError(None, None, f"a number above {MOST:,}", node.start_mark)
+    return made
+
+
+SmallNumbers.add_constructor("tag:yaml.org,2002:int", _small)
 LAUNCHER, KUBERAY = "launcher", "kuberay"
 V2 = "RAY_UP_enable_autoscaler_v2"
 RayRules = Callable[[dict[str, Any]], list[str]]
@@ -102,12 +117,14 @@ def check_documents(
     check_keys(first, keys)
     check_nodes(first, found, needs_gpu=needs_gpu)
     check_access(first, found)
+    check_addresses(first, found)
+    check_starts(first, found)
     check_storage(first, found)
-    check_copies(first, lambda path: Path(path).expanduser().exists(), found)
+    check_copies(first, fault_of_copy, found)
     _autoscaler(first, environment or {}, found)
     errors = [*keys.errors, *found.errors]
     if ray_rules is not None and not keys.errors:
-        errors += ray_rules(first)
+        errors += [PASSWORD.sub("", line) for line in ray_rules(first)]
     warnings = (*keys.warnings, *found.warnings)
     return ClusterCheck("", LAUNCHER, tuple(dict.fromkeys(errors)), warnings, cost_of(first))
 
@@ -130,7 +147,7 @@ def _read(file: Path) -> tuple[str, list[dict[str, Any]]]:
         raise SpecError(file, [f"cannot be read: {error.strerror}"]) from None
     try:
         # A subclass of SafeLoader: plain values only.
-        documents = [one for one in yaml.load_all(written, Loader=UniqueKeys) if one is not None]
+        documents = [one for one in yaml.load_all(written, Loader=SmallNumbers) if one is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

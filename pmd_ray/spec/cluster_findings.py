@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = 60
 """Characters of a value that a message repeats."""
+MOST = 2**53
+"""Whole numbers beyond it are none of any use here, and Python's floats cannot hold them."""
+PASSWORD = re.compile(r"(?<=://)[^/@:\s]*:[^@\s]*@")
+"""Of an address, as in `s3://KEY:SECRET@bucket`; a secret key may hold slashes."""
 
 
 @dataclass
@@ -29,7 +34,8 @@ class Findings:
 
 
 def _add(lines: list[str], place: str, text: str) -> None:
-    line = f"{place}: {text}" if place else text
+    # Whatever is wrong with an address: its password is not repeated.
+    line = PASSWORD.sub("", f"{place}: {text}" if place else text)
     if line not in lines:
         lines.append(line)
 
@@ -50,8 +56,8 @@ def texts(value: Any) -> list[str]:
 
 
 def whole(value: Any) -> int | None:
-    """The value if it is a whole number, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """The value if it is a whole number of a size that may be meant, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST else None
 
 
 def text(value: Any) -> str:
@@ -61,5 +67,8 @@ def text(value: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as messages repeat it."""
-    written = repr(value)
+    try:
+        written = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
     return written if len(written) <= SHOWN else f"{written[: SHOWN - 3]}..."

@@ -5,17 +5,22 @@ Ray's own validation stops at the first of these and does not see several at all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from pmd_ray.spec.cluster_findings import Findings, mapping, shown
+from pmd_ray.spec.cluster_findings import MOST, Findings, mapping, shown, text, whole
 from pmd_ray.spec.errors import nearest
 
 COMMANDS = "list of commands"
+OF_MACHINES = " of machines"
+MACHINES = f"whole number{OF_MACHINES}"
+LIMITS = {MACHINES: 10_000, "whole number": MOST, "number": MOST}
+"""The largest of each kind."""
 TOP = {
     "cluster_name": "text",
-    "max_workers": "whole number",
-    "min_workers": "whole number",
+    "max_workers": MACHINES,
+    "min_workers": MACHINES,
     "upscaling_speed": "number",
     "idle_timeout_minutes": "number",
     "provider": "mapping",
@@ -60,8 +65,8 @@ NODE = {
     "node_config": "mapping",
     "resources": "mapping",
     "labels": "mapping",
-    "min_workers": "whole number",
-    "max_workers": "whole number",
+    "min_workers": MACHINES,
+    "max_workers": MACHINES,
     "idle_timeout_s": "number",
     "priority": "whole number",
     "initialization_commands": COMMANDS,
@@ -111,17 +116,18 @@ def check_keys(config: Mapping[str, Any], found: Findings) -> None:
         missing = [key for key in ("node_config", "resources") if key not in node]
         for key in missing:
             found.error(f"{place}.{key}", "missing; Ray needs it, {} where there is nothing to say")
-    if not config.get("cluster_name"):
+        _resources(place, node, found)
+    if _is_missing(config, "cluster_name"):
         found.error("cluster_name", "missing; machines are told apart by it: clusters named alike end each other's")
-    if not mapping(config.get("auth")).get("ssh_user"):
+    if _is_missing(mapping(config.get("auth")), "ssh_user"):
         found.error("auth.ssh_user", "missing; say as whom to log in on each machine, as in ssh_user: ubuntu")
 
 
 def _provider(provider: Mapping[str, Any], found: Findings, *, given: bool) -> None:
-    kind = str(provider.get("type") or "")
-    if not kind:
+    kind = text(provider.get("type"))
+    if _is_missing(provider, "type"):
         found.error("provider.type" if given else "provider", f"missing; name one of {', '.join(NEEDED)}")
-    elif kind not in NEEDED:
+    elif kind and kind not in NEEDED:
         kinds = ", ".join(NEEDED)
         found.error("provider.type", f"'{kind}' is not a provider known here ({kinds}){nearest(kind, NEEDED)}")
     for key, value in provider.items():
@@ -131,7 +137,7 @@ def _provider(provider: Mapping[str, Any], found: Findings, *, given: bool) -> N
             found.error(f"provider.{key}", f"unknown key{hint}")
     local = kind == "local" and "coordinator_address" in provider
     for key in () if local else NEEDED.get(kind, ()):
-        if provider.get(key) in (None, "", []):
+        if _is_missing(provider, key):
             what = f" ({PLACES[key]})" if key in PLACES else ""
             found.error(f"provider.{key}", f"missing; provider {kind} needs it{what}")
 
@@ -145,25 +151,40 @@ def _section(place: str, given: Mapping[str, Any], keys: Mapping[str, str], foun
             found.error(where, f"unknown key{nearest(str(key), keys) or '; Ray would refuse it'}")
 
 
+def _is_missing(given: Mapping[str, Any], key: str) -> bool:
+    """Whether a key is not there, or says nothing; `null` is a wrong type, which is told with the types."""
+    return key not in given or given[key] in ("", [])
+
+
+def _resources(place: str, node: Mapping[str, Any], found: Findings) -> None:
+    for key, value in mapping(node.get("resources")).items():
+        if whole(value) is None or value < 0:
+            found.error(f"{place}.resources.{key}", f"must be a whole number from 0, got {shown(value)}")
+    for key, value in mapping(node.get("labels")).items():
+        if not isinstance(value, str):
+            found.error(f"{place}.labels.{key}", f"must be a text, got {shown(value)}; quote it")
+
+
 def _typed(place: str, value: Any, kind: str, found: Findings) -> None:
     if not _is(value, kind):
         example = ', as in ["ray stop"]' if kind == COMMANDS else ""
-        found.error(place, f"must be a {kind}{example}, got {shown(value)}")
-    elif kind in ("whole number", "number") and value < 0 and not place.endswith("priority"):
-        found.error(place, f"must be 0 or more, got {value}")
+        found.error(place, f"must be a {kind.removesuffix(OF_MACHINES)}{example}, got {shown(value)}")
+    elif kind in (MACHINES, "whole number", "number") and value < 0 and not place.endswith("priority"):
+        found.error(place, f"must be 0 or more, got {shown(value)}")
+    elif kind in LIMITS and value > LIMITS[kind]:
+        found.error(place, f"must be at most {LIMITS[kind]:,}, got {shown(value)}; nobody means so many")
 
 
 def _is(value: Any, kind: str) -> bool:
-    is_truth = isinstance(value, bool)
     match kind:
         case "text":
             return isinstance(value, str)
-        case "whole number":
-            return isinstance(value, int) and not is_truth
+        case "whole number" | "whole number of machines":
+            return isinstance(value, int) and not isinstance(value, bool)
         case "number":
-            return isinstance(value, int | float) and not is_truth
+            return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
         case "true or false":
-            return is_truth
+            return isinstance(value, bool)
         case "mapping":
             return isinstance(value, Mapping)
         case "list":

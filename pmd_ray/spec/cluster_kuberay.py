@@ -15,14 +15,16 @@ from pmd_ray.spec.cluster_kuberay_fields import (
     JOB,
     KINDS,
     OTHER_KINDS,
+    REPLICAS_MOST,
     WORKER,
     check_fields,
 )
 from pmd_ray.spec.cluster_nodes import check_image
-from pmd_ray.spec.cluster_storage import STORAGE
+from pmd_ray.spec.cluster_storage import STORAGE, address_fault, folder_of
 from pmd_ray.spec.cluster_versions import RAY
 from pmd_ray.spec.errors import nearest
 
+GPU = "nvidia.com/gpu"
 OPEN_SERVICES = ("LoadBalancer", "NodePort")
 AUTH_WAY_OUT = "say authOptions: {mode: token}, for which the operator (KubeRay 1.5.1 and later) makes a secret"
 
@@ -42,6 +44,8 @@ def check_manifests(documents: Sequence[Any], found: Findings, *, needs_gpu: boo
             if kind not in OTHER_KINDS:
                 legal = (*KINDS, *OTHER_KINDS)
                 found.error("kind", f"'{kind}' is not checked here{nearest(str(kind), legal)}")
+            if kind == "Service":
+                _open_type(f"{place} spec.type", mapping(document.get("spec")).get("type"), found)
             if kind == "Secret" and (document.get("data") or document.get("stringData")):
                 found.error(
                     place, "a secret written into a file; make it with kubectl create secret, from a file of mode 600"
@@ -100,12 +104,63 @@ def _cluster(
     for where, group, _ in pods:
         _pod(where, group, found, token=token)
         _storage(where, group, claims, found)
+    places = list(dict.fromkeys(place for place in (_storage_of(group) for _, group, _ in pods) if place))
+    if len(places) > 1:
+        found.error(place, f"pods have several {STORAGE}: {', '.join(places)}; name one place for all")
+    _names(place, groups, found)
+    _growth(place, spec, groups, found)
+    for where, group, role in pods:
+        _usable(where, group, role, found)
     gpus = [where for where, group, role in pods if role == "worker" and _gpus(group)]
-    if needs_gpu and not gpus:
+    if needs_gpu and not any(_gpus(group) and _runs_stages(group, gpus=True) for group in groups):
         found.error(f"{place}.workerGroupSpecs", "no group has GPUs, the plan's stages ask for one; add nvidia.com/gpu")
     if needs_gpu is False:
         for where in gpus:
             found.error(where, "has GPUs, the plan's stages train on CPUs; leave nvidia.com/gpu out")
+
+
+def _names(place: str, groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
+    names = [text(group.get("groupName")) for group in groups]
+    for number, name in enumerate(names):
+        if name and name in names[:number]:
+            found.error(
+                f"{place}.workerGroupSpecs[{number}].groupName", f"{shown(name)} is another group's too; rename one"
+            )
+
+
+def _growth(place: str, spec: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
+    """Workers are there from the start, or are started when there is work."""
+    if spec.get("enableInTreeAutoscaling") is not True and not any(group.get("replicas") for group in groups):
+        found.error(
+            f"{place}.enableInTreeAutoscaling",
+            "is not true, and no group has replicas: no worker ever comes; say true, or replicas: 1",
+        )
+
+
+def _usable(place: str, group: Mapping[str, Any], role: str, found: Findings) -> None:
+    """GPUs as whole numbers, and where stages run."""
+    for where, limits in _limits(place, group):
+        if (given := limits.get(GPU)) is not None and _count(given) is None:
+            found.error(f"{where}.{GPU}", f"must be a whole number from 0, got {shown(given)}")
+    start = mapping(group.get("rayStartParams"))
+    if role == "worker" and start.get("num-cpus") == "0":
+        found.error(f"{place}.rayStartParams.num-cpus", "is 0, so that no stage runs there; leave it out")
+    elif _gpus(group) and not _runs_stages({**group, "maxReplicas": 1}, gpus=True):
+        found.error(place, f"has GPUs that no stage can use: num-cpus or num-gpus is 0; leave {GPU} or those out")
+
+
+def _runs_stages(group: Mapping[str, Any], *, gpus: bool) -> bool:
+    start = mapping(group.get("rayStartParams"))
+    without = [start.get("num-cpus"), group.get("maxReplicas"), start.get("num-gpus") if gpus else None]
+    return not {"0", 0} & {one for one in without if isinstance(one, str | int)}
+
+
+def _count(value: Any) -> int | None:
+    """A whole number from 0 of a size that may be meant, as a number or, as Kubernetes takes it, as text."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"[0-9]{1,6}", value) else None
+    count = whole(value)
+    return count if count is not None and 0 <= count <= REPLICAS_MOST else None
 
 
 def _service(place: str, head: Mapping[str, Any], found: Findings) -> None:
@@ -114,19 +169,23 @@ def _service(place: str, head: Mapping[str, Any], found: Findings) -> None:
         (f"{place}.serviceType", head.get("serviceType")),
         (f"{place}.headService.spec.type", inner.get("type")),
     ):
-        if kind in OPEN_SERVICES:
-            found.error(where, f"{kind} opens the dashboard and job server; say ClusterIP, and kubectl port-forward")
+        _open_type(where, kind, found)
     if head.get("enableIngress") is True:
         found.error(
             f"{place}.enableIngress", "opens the dashboard and job server; leave it out, and kubectl port-forward"
         )
 
 
+def _open_type(place: str, kind: Any, found: Findings) -> None:
+    if kind in OPEN_SERVICES:
+        found.error(place, f"{kind} opens the dashboard and job server; say ClusterIP, and kubectl port-forward")
+
+
 def _replicas(place: str, group: Mapping[str, Any], found: Findings) -> None:
-    least, most, count = (whole(group.get(key)) for key in ("minReplicas", "maxReplicas", "replicas"))
+    least, most, count = (_count(group.get(key)) for key in ("minReplicas", "maxReplicas", "replicas"))
     if not group.get("groupName"):
         found.error(f"{place}.groupName", "missing; groups are told apart by it")
-    if most is None:
+    if "maxReplicas" not in group:
         found.error(f"{place}.maxReplicas", "missing; KubeRay takes 2,147,483,647")
     if least is not None and most is not None and least > most:
         found.error(f"{place}.minReplicas", f"{least} is above its maxReplicas, {most}; lower it")
@@ -149,6 +208,8 @@ def _pod(place: str, group: Mapping[str, Any], found: Findings, *, token: bool) 
             )
     for number, container in enumerate(containers):
         where = f"{place}.template.spec.containers[{number}]"
+        if number == 0 and not container.get("image"):
+            found.error(f"{where}.image", f"missing; name one with Ray {RAY}: deploy/Dockerfile makes it")
         check_image(f"{where}.image", container.get("image"), found)
         if mapping(container.get("securityContext")).get("privileged") is True:
             found.error(f"{where}.securityContext.privileged", "gives the container the machine; leave it out")
@@ -174,20 +235,24 @@ def _storage(place: str, group: Mapping[str, Any], claims: Mapping[str, Any], fo
     pod = mapping(mapping(group.get("template")).get("spec"))
     for container in list(_containers(pod))[:1]:
         where = f"{place}.template.spec"
-        storage = text(_variables(container).get(STORAGE, {}).get("value"))
+        storage = _storage_of(group)
         if not storage:
             found.error(
                 where, f"{STORAGE} is not set; name one place for all pods: s3://BUCKET/PATH or a claim's mount"
             )
             continue
-        if "://" in storage:
+        if fault := address_fault(storage):
+            found.error(where, f"{STORAGE}: {fault}")
+            continue
+        folder = folder_of(storage)
+        if folder is None:
             continue
         mounts = {
             text(one.get("name")): text(one.get("mountPath"))
             for one in map(mapping, listed(container.get("volumeMounts")))
         }
         name = next(
-            (name for name, path in mounts.items() if path and f"{storage}/".startswith(f"{path.rstrip('/')}/")), None
+            (name for name, path in mounts.items() if path and f"{folder}/".startswith(f"{path.rstrip('/')}/")), None
         )
         volumes = {text(one.get("name")): one for one in map(mapping, listed(pod.get("volumes")))}
         volume = mapping(volumes.get(name or ""))
@@ -204,6 +269,20 @@ def _storage(place: str, group: Mapping[str, Any], claims: Mapping[str, Any], fo
             )
 
 
+def _storage_of(group: Mapping[str, Any]) -> str:
+    """What PMD_STORAGE is in the container that Ray runs in."""
+    pod = mapping(mapping(group.get("template")).get("spec"))
+    return next((text(_variables(one).get(STORAGE, {}).get("value")) for one in _containers(pod)), "")
+
+
+def _limits(place: str, group: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and value of each container's limits."""
+    pod = mapping(mapping(group.get("template")).get("spec"))
+    for number, container in enumerate(_containers(pod)):
+        where = f"{place}.template.spec.containers[{number}].resources.limits"
+        yield where, mapping(mapping(container.get("resources")).get("limits"))
+
+
 def _containers(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (mapping(one) for one in listed(pod.get("containers")))
 
@@ -213,6 +292,4 @@ def _variables(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _gpus(group: Mapping[str, Any]) -> int:
-    pod = mapping(mapping(group.get("template")).get("spec"))
-    given = [mapping(mapping(one.get("resources")).get("limits")).get("nvidia.com/gpu", 0) for one in _containers(pod)]
-    return sum(int(one) for one in given if re.fullmatch(r"\d+", str(one)))
+    return sum(_count(limits.get(GPU, 0)) or 0 for _, limits in _limits("", group))

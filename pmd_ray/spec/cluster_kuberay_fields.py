@@ -12,7 +12,24 @@ from pmd_ray.spec.cluster_findings import Findings, shown
 from pmd_ray.spec.errors import nearest
 
 KINDS = ("RayCluster", "RayJob")
-OTHER_KINDS = ("PersistentVolumeClaim", "ConfigMap", "ServiceAccount", "Secret", "NetworkPolicy")
+OTHER_KINDS = (
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "StorageClass",
+    "ConfigMap",
+    "Secret",
+    "Namespace",
+    "Service",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "NetworkPolicy",
+    "PriorityClass",
+    "ResourceQuota",
+    "LimitRange",
+)
+REPLICAS_MOST = 10_000
+"""Pods of a group that may be meant."""
 MAPPING, LIST, TEXT, WHOLE, TRUTH = dict, list, str, int, bool
 CLUSTER = {
     "rayVersion": TEXT,
@@ -103,6 +120,9 @@ def check_fields(place: str, given: Mapping[str, Any], fields: Mapping[str, Any]
             found.error(f"{place}.{key}", f"unknown field{nearest(key, fields)}")
         elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             found.error(f"{place}.{key}", f"must be {NAMES.get(kind, 'a number')}, got {shown(value)}")
+        elif kind is int and (value < 0 or (key.endswith("eplicas") and value > REPLICAS_MOST)):
+            most = f" to {REPLICAS_MOST:,}" if key.endswith("eplicas") else " or more"
+            found.error(f"{place}.{key}", f"must be 0{most}, got {shown(value)}")
         elif key in CHOICES and value not in CHOICES[key]:
             legal = CHOICES[key]
             found.error(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from pmd_ray.spec.cluster_findings import Findings, mapping, shown, whole
-from pmd_ray.spec.cluster_prices import Price, is_spot, machine_of, price_of
-from pmd_ray.spec.cluster_versions import TAG, doubtful_image, wrong_image
+from pmd_ray.spec.cluster_environment import all_commands
+from pmd_ray.spec.cluster_findings import Findings, mapping, shown, text, whole
+from pmd_ray.spec.cluster_prices import MACHINE_KEYS, RAYS_DEFAULT, Price, is_spot, machine_of, node_types, price_of
+from pmd_ray.spec.cluster_versions import TAG, doubtful_image, wrong_command, wrong_image
 from pmd_ray.spec.errors import nearest
 
-RAYS_DEFAULT = 2
-"""`max_workers` where a file does not say it."""
+IDLE_LONG = 24 * 60
+"""Minutes; machines that are billed while nobody uses them for longer are hardly meant."""
 
 
 def check_nodes(config: Mapping[str, Any], found: Findings, *, needs_gpu: bool | None = None) -> None:
@@ -20,23 +22,28 @@ def check_nodes(config: Mapping[str, Any], found: Findings, *, needs_gpu: bool |
     Args:
         needs_gpu: Whether the plan's stages ask for GPUs; None where no plan is given.
     """
-    kind = mapping(config.get("provider")).get("type")
-    types = {name: mapping(node) for name, node in mapping(config.get("available_node_types")).items()}
+    kind = text(mapping(config.get("provider")).get("type"))
+    types = node_types(config)
     _limits(config, types, found)
     _images(config, types, found)
+    _commands(config, found)
     if kind == "local":
         if types:
             found.error("available_node_types", "provider local has none: Ray finds out what each machine has")
         return
-    if not types:
-        found.error("available_node_types", "missing; describe the head and at least one type of worker")
+    if not mapping(given := config.get("available_node_types", {})):
+        if given == {}:
+            found.error("available_node_types", "missing; describe the head and at least one type of worker")
         return
     _head(config, types, found)
     for name, node in types.items():
-        _machine(str(kind), name, node, found)
+        _machine(kind, name, node, found)
         if name != config.get("head_node_type"):
-            _spot(str(kind), name, types, found)
-    _needed(str(kind), types, found, needs_gpu=needs_gpu)
+            _spot(kind, name, types, found)
+    _needed(kind, config, found, needs_gpu=needs_gpu)
+    idle = config.get("idle_timeout_minutes")
+    if kind in MACHINE_KEYS and isinstance(idle, int | float) and IDLE_LONG < idle < math.inf:
+        found.warn("idle_timeout_minutes", f"is {shown(idle)}: machines without work are paid for so long; 10 will do")
 
 
 def _limits(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], found: Findings) -> None:
@@ -67,8 +74,10 @@ def _head(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], fou
     if not head:
         found.error("head_node_type", f"missing; name one of {', '.join(types)}")
         return
+    names = mapping(config.get("available_node_types"))
+    if head not in names:
+        found.error("head_node_type", f"no node type '{head}'; there are {', '.join(names)}{nearest(head, names)}")
     if head not in types:
-        found.error("head_node_type", f"no node type '{head}'; there are {', '.join(types)}{nearest(head, types)}")
         return
     if mapping(types[head].get("resources")).get("CPU") != 0:
         found.warn(
@@ -93,9 +102,17 @@ def _images(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], f
         found.error("docker.image", "missing; give image, or head_image and worker_image")
 
 
+def _commands(config: Mapping[str, Any], found: Findings) -> None:
+    outside = bool(mapping(config.get("docker")))
+    for place, command in all_commands(config):
+        # With containers, what the machine itself has does not matter.
+        if not (outside and "initialization_commands" in place) and (wrong := wrong_command(command.text)):
+            found.error(place, wrong)
+
+
 def check_image(place: str, image: Any, found: Findings) -> None:
     """Ray and Python of an image against the project's."""
-    if not isinstance(image, str):
+    if not isinstance(image, str) or not image:
         return
     if wrong := wrong_image(image):
         found.error(place, f"{image} {wrong}; take a tag with {TAG}")
@@ -105,17 +122,11 @@ def check_image(place: str, image: Any, found: Findings) -> None:
 
 def _machine(kind: str, name: str, node: Mapping[str, Any], found: Findings) -> None:
     place = f"available_node_types.{name}"
-    resources, labels = mapping(node.get("resources")), mapping(node.get("labels"))
-    for key, value in resources.items():
-        if whole(value) is None or value < 0:
-            found.error(f"{place}.resources.{key}", f"must be a whole number from 0, got {shown(value)}")
-    for key, value in labels.items():
-        if not isinstance(value, str):
-            found.error(f"{place}.labels.{key}", f"must be a text, got {shown(value)}; quote it")
     machine = machine_of(kind, node)
-    if machine is None and kind in ("aws", "gcp"):
-        key = "InstanceType" if kind == "aws" else "machineType"
-        found.error(f"{place}.node_config.{key}", "missing; say which machine it is")
+    if not isinstance(node.get("node_config"), Mapping):
+        return  # told with the types of keys
+    if machine is None and kind in MACHINE_KEYS:
+        found.error(f"{place}.node_config.{MACHINE_KEYS[kind]}", "missing; say which machine it is")
         return
     if kind == "aws" and "ImageId" not in mapping(node.get("node_config")):
         found.warn(
@@ -123,14 +134,16 @@ def _machine(kind: str, name: str, node: Mapping[str, Any], found: Findings) -> 
         )
     price = price_of(kind, machine or "")
     if price is not None:
-        _offered(kind, place, resources, price, found)
+        _offered(kind, place, mapping(node.get("resources")), price, found)
 
 
 def _offered(kind: str, place: str, resources: Mapping[str, Any], price: Price, found: Findings) -> None:
     # On AWS Ray looks up what a file leaves out.
-    gpus = whole(resources.get("GPU", price.gpus if kind == "aws" else 0)) or 0
+    gpus = whole(resources.get("GPU", price.gpus if kind == "aws" else 0))
     where = f"{place}.resources.GPU"
-    if price.gpus and not gpus:
+    if gpus is None or gpus < 0:
+        pass  # told with the types of keys
+    elif price.gpus and not gpus:
         found.error(
             where,
             f"is 0, so that no stage can use the {price.gpus} {price.gpu} of {price.machine}; say GPU: {price.gpus}",
@@ -158,12 +171,28 @@ def _gpus(kind: str, node: Mapping[str, Any]) -> int:
     return whole(mapping(node.get("resources")).get("GPU")) or (price.gpus if price else 0)
 
 
-def _needed(kind: str, types: Mapping[str, Mapping[str, Any]], found: Findings, *, needs_gpu: bool | None) -> None:
+def _needed(kind: str, config: Mapping[str, Any], found: Findings, *, needs_gpu: bool | None) -> None:
+    types, head = node_types(config), text(config.get("head_node_type"))
+    most = whole(config.get("max_workers", RAYS_DEFAULT))
+    started = [name for name in types if name == head or (most != 0 and whole(types[name].get("max_workers", 1)) != 0)]
+    idle = [name for name in started if mapping(types[name].get("resources")).get("CPU") == 0]
+    usable = [name for name in started if name not in idle]
+    for name in idle:
+        if name != head:
+            found.error(
+                f"available_node_types.{name}.resources.CPU", "is 0, so that no stage runs there; say its vCPUs"
+            )
     with_gpus = [name for name, node in types.items() if _gpus(kind, node)]
     if needs_gpu is False:
         for name in with_gpus:
             found.error(f"available_node_types.{name}", "has GPUs, the plan's stages train on CPUs; leave the type out")
-    if needs_gpu and not with_gpus:
+    if needs_gpu and not set(with_gpus) & set(usable):
+        way_out = "add a type, or --device cpu"
+        if with_gpus:
+            way_out = f"of {', '.join(with_gpus)} none has CPUs and max_workers above 0; {way_out}"
+        found.error("available_node_types", f"no type has GPUs, the plan's stages ask for one; {way_out}")
+    elif types and not usable and set(idle) <= {head}:
         found.error(
-            "available_node_types", "no type has GPUs, the plan's stages ask for one; add a type, or --device cpu"
+            "available_node_types",
+            "no machine can run a stage: the head has CPU: 0, and there is no other type with max_workers above 0",
         )

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pmd_ray.spec.cluster_findings import mapping, whole
+from pmd_ray.spec.cluster_findings import mapping, text, whole
 
 TABLE = Path(__file__).with_name("cluster_prices.csv")
 AS_OF = "mid 2025"
@@ -17,6 +17,8 @@ REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
 SAID = (
     f"approximate list prices of {AS_OF}, AWS {REGIONS['aws']} and GCP {REGIONS['gcp']}; disks and traffic not counted"
 )
+RAYS_DEFAULT = 2
+"""`max_workers` where a file does not say it."""
 MACHINE_KEYS = {"aws": "InstanceType", "gcp": "machineType"}
 
 
@@ -72,6 +74,21 @@ def price_of(provider: str, machine: str) -> Price | None:
     return prices().get((provider, machine))
 
 
+def node_types(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The node types of a launcher file; what is no mapping is left out, and told with the types of keys."""
+    given = mapping(config.get("available_node_types"))
+    return {name: mapping(node) for name, node in given.items() if isinstance(node, Mapping)}
+
+
+def node_configs(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each node type asks its provider for."""
+    return {
+        name: mapping(node["node_config"])
+        for name, node in node_types(config).items()
+        if isinstance(node.get("node_config"), Mapping)
+    }
+
+
 def machine_of(provider: str, node: Mapping[str, Any]) -> str | None:
     """The machine that a node type starts."""
     given = mapping(node.get("node_config")).get(MACHINE_KEYS.get(provider, ""))
@@ -93,22 +110,11 @@ def cost_of(config: Mapping[str, Any]) -> Cost | None:
     provider = str(mapping(config.get("provider")).get("type"))
     if provider not in MACHINE_KEYS:
         return None
-    head, most = config.get("head_node_type"), whole(config.get("max_workers"))
-    left = 2 if most is None else most
+    types = node_types(config)
+    priced = {name: price_of(provider, machine_of(provider, node) or "") for name, node in types.items()}
     chosen: list[tuple[str, str, int, float]] = []
     unknown, at_most, spot = [], 0.0, 0.0
-    types = {name: mapping(node) for name, node in mapping(config.get("available_node_types")).items()}
-    priced = {name: price_of(provider, machine_of(provider, node) or "") for name, node in types.items()}
-
-    def dearness(name: str) -> float:
-        price = priced[name]
-        return price.on_demand if price else 0.0
-
-    for name in sorted(types, key=lambda name: (name != head, -dearness(name))):
-        own = whole(types[name].get("max_workers"))
-        count = 1 if name == head else min(left, left if own is None else own)
-        if name != head:
-            left -= count
+    for name, count in _dearest(config, {name: price.on_demand if price else 0.0 for name, price in priced.items()}):
         price, machine = priced[name], machine_of(provider, types[name]) or "?"
         if price is None:
             unknown += [machine] if machine not in unknown else []
@@ -117,3 +123,20 @@ def cost_of(config: Mapping[str, Any]) -> Cost | None:
             at_most += count * price.on_demand
             spot += count * (price.spot if is_spot(types[name]) else price.on_demand)
     return Cost(at_most=at_most, spot=spot, unknown=tuple(unknown), machines=tuple(chosen))
+
+
+def _dearest(config: Mapping[str, Any], dearness: Mapping[str, float]) -> list[tuple[str, int]]:
+    """The dearest machines that the limits allow, by node type, the head's first."""
+    types, head = node_types(config), text(config.get("head_node_type"))
+    most = whole(config.get("max_workers"))
+    left = RAYS_DEFAULT if most is None else max(0, most)
+    counts = {}
+    for name in sorted(types, key=lambda name: -dearness[name]):
+        own = whole(types[name].get("max_workers"))
+        # Without a limit of its own: none beside the head, and all of another type.
+        own = (0 if name == head else left) if own is None else max(0, own)
+        counts[name] = min(left, own)
+        left -= counts[name]
+    if head in counts:
+        counts[head] += 1
+    return sorted(counts.items(), key=lambda one: (one[0] != head, -dearness[one[0]]))

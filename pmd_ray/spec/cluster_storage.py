@@ -1,26 +1,33 @@
-"""Whether all nodes of a launcher file see one storage, and whether what is copied to them is there."""
+"""Whether all nodes of a launcher file see one storage: a bucket, or a folder that is mounted on each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
-from pmd_ray.spec.cluster_environment import ROLES, all_commands, role_of
-from pmd_ray.spec.cluster_findings import Findings, mapping, texts
+from pmd_ray.spec.cluster_environment import all_commands, all_options, roles_of
+from pmd_ray.spec.cluster_findings import Findings, listed, mapping, shown, text, whole
+from pmd_ray.spec.cluster_prices import node_configs
 
 STORAGE = "PMD_STORAGE"
-MADE_BY = {
-    "auth_token": "make it with: pmd cluster token",
-    "dist": "make it with: make wheel",
-}
+GOOGLE = ("gs", "gcs")
+SHARED = ("s3", *GOOGLE, "abfs", "abfss", "hdfs", "viewfs")
+"""Schemes of `store/location.py`, which lies above; a test compares them."""
+MOUNTS = re.compile(
+    r"(?:/(?:usr/(?:local/)?)?s?bin/)?(?:mount|mount[.-]\w+|mountpoint|findmnt|s3fs|gcsfuse|sshfs|goofys|blobfuse2?)"
+    r"|/proc/(?:self/)?mounts"
+)
+"""Words of commands that mount, or tell whether something is mounted (`grep -q FOLDER /proc/mounts` does)."""
+VOLUMES = ("-v", "--volume", "--mount")
 NOT_YET = re.compile(r"change-me|\b(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+\b", re.I)
 """Placeholders of the shipped files; the addresses are reserved for documentation."""
 
 
 def check_storage(config: Mapping[str, Any], found: Findings) -> None:
     """PMD_STORAGE is set alike on all nodes, and shared."""
-    places = {role: role_of(config, role).variables.get(STORAGE) for role in ROLES}
+    places = {role.name: role.variables.get(STORAGE) for role in roles_of(config)}
     if None in places.values() or "" in places.values():
         where = " and ".join(role for role, place in places.items() if not place)
         found.error(
@@ -31,47 +38,70 @@ def check_storage(config: Mapping[str, Any], found: Findings) -> None:
         return
     if len(set(places.values())) > 1:
         found.error(STORAGE, f"the head has {places['head']}, workers {places['worker']}; name one place for all nodes")
-    place = str(places["worker"])
-    if "://" in place:
-        _bucket(config, place, found)
+    given = str(places["worker"])
+    if fault := address_fault(given):
+        found.error(STORAGE, fault)
+        return
+    place = folder_of(given)
+    if place is None:
+        _bucket(config, given, found)
     elif _nodes(config) > 1 and not _is_mounted(config, place):
         found.error(
             STORAGE,
             f"{place} is a folder of each machine, not of the cluster: what one trains the others would not see; "
             f"name s3://BUCKET/PATH, or mount it ({place} in an initialization command with mount or mountpoint)",
         )
-    elif "docker" in config and mapping(config["docker"]) and not _is_volume(config, place):
+    elif mapping(config.get("docker")) and not _is_volume(config, place):
         found.error(STORAGE, f"{place} is not in the containers; add -v {place}:{place} to docker.run_options")
 
 
-def check_copies(config: Mapping[str, Any], exists: Callable[[str], bool], found: Findings) -> None:
-    """What `file_mounts` copies is on this machine, from where `ray up` is called."""
-    for remote, local in mapping(config.get("file_mounts")).items():
-        if not isinstance(local, str):
-            found.error(f"file_mounts.{remote}", f"must name a file or folder of this machine, got {local!r}")
-        elif not exists(local):
-            name = local.rstrip("/").rpartition("/")[2]
-            hint = MADE_BY.get(name, "paths are taken from where ray up is called")
-            found.warn(f"file_mounts.{remote}", f"{local} is not there; {hint}")
+def address_fault(given: str) -> str | None:
+    """What makes a value of PMD_STORAGE no place for all nodes, or None."""
+    scheme, _, rest = given.partition("://")
+    place = folder_of(given)
+    if place is None and scheme not in SHARED:
+        known = ", ".join(f"{name}://" for name in SHARED)
+        return f"no storage is known by '{scheme}://'; name a folder that is mounted on each node, or one of {known}"
+    if place is None and not rest.rpartition("@")[2].partition("?")[0].strip("/"):
+        return f"{given} names no bucket; write {scheme}://BUCKET/PATH"
+    if place is not None and not place.startswith("/"):
+        return f"{given} is neither an address nor an absolute path; write s3://BUCKET/PATH or /FOLDER"
+    return None
 
 
-def check_placeholders(text: str, found: Findings) -> None:
+def folder_of(given: str) -> str | None:
+    """The folder that a storage is, None for an address of something else."""
+    if "://" not in given:
+        return given
+    return unquote(given.partition("://")[2]) if given.startswith("file://") else None
+
+
+def check_placeholders(written: str, found: Findings) -> None:
     """What the shipped files leave to whoever uses them."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(written.splitlines(), start=1):
         if match := NOT_YET.search(line.partition("#")[0]):
             found.warn(f"line {number}", f"{match[0]} stands for a value of your own")
 
 
-def _bucket(config: Mapping[str, Any], place: str, found: Findings) -> None:
-    """On AWS a machine reaches S3 by its instance profile; keys have no place in a file."""
-    if not place.startswith("s3://") or mapping(config.get("provider")).get("type") != "aws":
-        return
-    for name, node in mapping(config.get("available_node_types")).items():
-        machine = mapping(mapping(node).get("node_config"))
-        if "IamInstanceProfile" not in machine:
+def _bucket(config: Mapping[str, Any], address: str, found: Findings) -> None:
+    """A machine reaches its provider's buckets by what it is (a profile, an account); keys have no place in a file."""
+    provider, scheme = mapping(config.get("provider")).get("type"), address.partition("://")[0]
+    for name, machine in node_configs(config).items():
+        place = f"available_node_types.{name}.node_config"
+        if provider == "aws" and scheme == "s3":
+            profile = machine.get("IamInstanceProfile")
+            if not any(text(mapping(profile).get(key)) for key in ("Name", "Arn")):
+                given = f"must be {{Name: ...}} or {{Arn: ...}}, got {shown(profile)}" if profile else "missing"
+                found.error(
+                    f"{place}.IamInstanceProfile",
+                    f"{given}; without one the machine cannot reach {address} (and keys do not belong into a file)",
+                )
+        # Ray gives the head an account of its own.
+        is_head = name == config.get("head_node_type")
+        if provider == "gcp" and scheme in GOOGLE and not is_head and not listed(machine.get("serviceAccounts")):
             found.error(
-                f"available_node_types.{name}.node_config.IamInstanceProfile",
-                f"missing; without one the machine cannot reach {place} (and keys do not belong into a file)",
+                f"{place}.serviceAccounts",
+                f"missing; Ray gives workers no account, and without one the machine cannot reach {address}",
             )
 
 
@@ -81,21 +111,26 @@ def _nodes(config: Mapping[str, Any]) -> int:
     if provider.get("type") == "local":
         addresses = provider.get("worker_ips")
         return 1 + len(addresses) if isinstance(addresses, list) else 2
-    most = config.get("max_workers")
-    return 1 + most if isinstance(most, int) else 2
+    most = whole(config.get("max_workers"))
+    return 2 if most is None else 1 + most
 
 
 def _is_mounted(config: Mapping[str, Any], place: str) -> bool:
-    return any(re.search(r"mount|nfs|efs|fuse", text) and _names(text, place) for _, text in all_commands(config))
+    return any(
+        any(map(MOUNTS.fullmatch, command.words)) and _names(command.text, place) for _, command in all_commands(config)
+    ) or any(
+        name == "--mount" and "type=nfs" in value and _names(value, place) for _, name, value in all_options(config)
+    )
 
 
 def _is_volume(config: Mapping[str, Any], place: str) -> bool:
-    options = texts(mapping(config.get("docker")).get("run_options"))
-    return any(re.match(r"\s*(-v|--volume|--mount)\b", text) and _names(text, place) for text in options)
+    return all(
+        any(name in VOLUMES and _names(value, place) for _, name, value in role.options) for role in roles_of(config)
+    )
 
 
-def _names(text: str, place: str) -> bool:
+def _names(said: str, place: str) -> bool:
     """Whether a command names the folder or one above it (never the root)."""
     parts = place.rstrip("/").split("/")
     above = ["/".join(parts[:depth]) for depth in range(2, len(parts) + 1)]
-    return any(re.search(rf"(?<![\w/-]){re.escape(folder)}/?(?![\w/-])", text) for folder in above if folder)
+    return any(re.search(rf"(?<![\w/-]){re.escape(folder)}/?(?![\w/-])", said) for folder in above if folder)

@@ -1,4 +1,4 @@
-"""The Python and Ray that shipped cluster files run, in one place, and what an image's tag says of them."""
+"""The Python and Ray that shipped cluster files run, and what images and commands say of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ RAY_LEAST = "2.52.0"
 PYTHON_LEAST, PYTHON_BELOW = (3, 11), (3, 14)
 """As `requires-python` of pyproject.toml says."""
 TAG = f"{RAY}-py{PYTHON.replace('.', '')}"
-HEAD_IMAGE = f"rayproject/ray:{TAG}"
-"""Without CUDA, for a head without a GPU."""
-WORKER_IMAGE = f"rayproject/ray:{TAG}-gpu"
+INSTALLED = re.compile(r"(?<![\w.-])ray(?:\[[^\]]*\])?\s*==\s*(\d[\w.]*)")
+"""Ray as pip installs it."""
+CALLED = re.compile(r"(?<![\w.-])(?<!lib/)python=*(\d)\.(\d{1,2})(?![\w.])")
+"""Python as a program, or as conda installs it."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,22 @@ class ImageTag:
 def wrong_image(image: str) -> str | None:
     """Why an image does not fit this project, or None."""
     tag = ImageTag.of(image)
-    wrong = []
-    if tag.ray is not None and tag.ray != RAY:
-        wrong.append(f"has Ray {tag.ray}, this project runs Ray {RAY} on every node")
-    if tag.python is not None and not PYTHON_LEAST <= tag.python < PYTHON_BELOW:
-        wrong.append(f"has Python {_dotted(tag.python)}, this project needs {_dotted(PYTHON_LEAST)} to 3.13")
+    return _wrong("has", [tag.ray] if tag.ray else [], [tag.python] if tag.python else [])
+
+
+def wrong_command(text: str) -> str | None:
+    """Why what a command installs or calls does not fit this project, or None."""
+    pythons = [(int(major), int(minor)) for major, minor in CALLED.findall(text)]
+    return _wrong("takes", INSTALLED.findall(text), pythons)
+
+
+def _wrong(verb: str, rays: list[str], pythons: list[tuple[int, int]]) -> str | None:
+    wrong = [f"{verb} Ray {ray}, this project runs Ray {RAY} on every node" for ray in rays if ray != RAY]
+    wrong += [
+        f"{verb} Python {_dotted(python)}, this project needs {_dotted(PYTHON_LEAST)} to 3.13"
+        for python in pythons
+        if not PYTHON_LEAST <= python < PYTHON_BELOW
+    ]
     return " and ".join(wrong) or None
 
 

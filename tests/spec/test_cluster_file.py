@@ -19,8 +19,9 @@ GPU_1, HEAD = "available_node_types/gpu_1", "available_node_types/head"
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
-def test_shipped_files_have_no_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_files_have_no_error(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
+    monkeypatch.setenv("HOME", str(tmp_path))
     done = check_cluster_file(file)
     assert done.errors == ()
     # What is left to whoever uses them is told, and nothing else.

@@ -50,8 +50,8 @@ def test_every_file_names_these_versions_and_no_others(file: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "ray", "python"),
     [
-        (versions.HEAD_IMAGE, versions.RAY, (3, 11)),
-        (versions.WORKER_IMAGE, versions.RAY, (3, 11)),
+        (f"rayproject/ray:{versions.TAG}", versions.RAY, (3, 11)),
+        (f"rayproject/ray:{versions.TAG}-gpu", versions.RAY, (3, 11)),
         ("host:5000/team/pmd-ray:2.60.0-py312-cu128", "2.60.0", (3, 12)),
         ("rayproject/ray:latest", None, None),
         ("host:5000/ray", None, None),
@@ -64,8 +64,9 @@ def test_a_tag_is_read(image: str, ray: str | None, python: tuple[int, int] | No
 
 
 def test_what_is_wrong_and_what_is_open() -> None:
-    assert versions.wrong_image(versions.WORKER_IMAGE) is None
-    assert versions.doubtful_image(versions.WORKER_IMAGE) is None
+    ours = f"rayproject/ray:{versions.TAG}-gpu"
+    assert versions.wrong_image(ours) is None
+    assert versions.doubtful_image(ours) is None
     wrong = versions.wrong_image("rayproject/ray:2.40.0-py310")
     assert wrong is not None
     assert "Ray 2.40.0" in wrong and "Python 3.10" in wrong
