@@ -136,8 +136,9 @@ def _teacher_operations(work: Workload, texts: TextCounts, batch: Lengths) -> fl
     match work.teacher:
         case "nothing":
             return 0.0
-        case "once":
-            return _forward(texts.distinct(work.reading.text), work.teacher_layers, work.teacher_width)
+        case "once":  # unless few steps see fewer texts than there are
+            once = _forward(texts.distinct(work.reading.text), work.teacher_layers, work.teacher_width)
+            return min(once, _forward(batch, work.teacher_layers, work.teacher_width) * work.steps)
         case "every step":
             return _forward(batch, work.teacher_layers, work.teacher_width) * work.steps
 

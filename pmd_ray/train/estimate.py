@@ -55,7 +55,8 @@ def _stage_seconds(stage: Stage, shop: Workshop, teacher_layers: int, rate: floa
     if grade.optimiser.micro_batch is not None:
         student *= 4 / 3
     once = encoded_once(stage, shop, teacher_layers=teacher_layers)
-    taught = len(batches.queries) * tokens / batches.batch if once else steps * tokens
+    tabulated = len(batches.queries) * tokens / batches.batch
+    taught = min(tabulated, steps * tokens) if once else steps * tokens
     ranked = graph.num_entities + 2 * (len(graph.valid) * (grade.optimiser.epochs - epochs_done) + len(graph.test))
     validated = ranked * tokens / (2 * batches.batch) * grade.layers * layer
     weights = 2 * (grade.layers * layer / 2 + pieces.size * width)

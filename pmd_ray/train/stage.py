@@ -247,7 +247,8 @@ class _Training:
         if progress.epoch >= epochs:
             return
         # A constant teacher's vectors cost one pass over the distinct texts; after that they are looked up.
-        if self.teacher is not None and self.teacher.is_constant():
+        updates = epochs * self.batches.steps_per_epoch
+        if self.teacher is not None and self.teacher.saves_by_table(self.batches, updates):
             self.teacher.tabulate(self.batches, self.workers, self._tick("teacher"))
         self.peak = self._peak()
         folder = self.stage.curves if self.workers.leads else None

@@ -95,21 +95,35 @@ class Teacher:
         """Whether all that is asked of it are vectors of clean texts."""
         return is_constant(self._grade, self._states)
 
+    def saves_by_table(self, batches: Batches, updates: int) -> bool:
+        """Whether encoding every distinct training text once costs less than those of so many updates, one by one.
+
+        Args:
+            updates: Of the whole training, whatever is done already: one that was killed goes on as it began.
+        """
+        if not self.is_constant():
+            return False
+        of_batch = batches.batch * (3 if self._grade.loss.ce.self_negatives else 2)
+        return sum(map(len, self._distinct(batches).values())) <= updates * of_batch
+
+    def _distinct(self, batches: Batches) -> dict[str, Ints]:
+        """The keys of each tower's training texts."""
+        heads, relations, tails = batches.queries.T
+        entity_keys = [batches.keys.entity(tails, batches.tail_left_out)]
+        if self._grade.loss.ce.self_negatives:
+            entity_keys.append(batches.keys.entity(heads, batches.head_left_out))
+        return {
+            "hr": np.unique(batches.keys.query(heads, relations, batches.head_left_out)),
+            "tail": np.unique(np.concatenate(entity_keys)),
+        }
+
     def tabulate(self, batches: Batches, workers: Workers, tick: Callable[[int, int], None]) -> None:
         """Encode every distinct training text once.
 
         Args:
             tick: Told how many of how many texts are done.
         """
-        texts, queries = batches.texts, batches.queries
-        heads, relations, tails = queries.T
-        entity_keys = [batches.keys.entity(tails, batches.tail_left_out)]
-        if self._grade.loss.ce.self_negatives:
-            entity_keys.append(batches.keys.entity(heads, batches.head_left_out))
-        wanted = {
-            "hr": np.unique(batches.keys.query(heads, relations, batches.head_left_out)),
-            "tail": np.unique(np.concatenate(entity_keys)),
-        }
+        texts, wanted = batches.texts, self._distinct(batches)
         total, done = sum(len(keys) for keys in wanted.values()), 0
         for tower, keys in wanted.items():
             mine = np.array_split(keys, workers.size)[workers.rank]

@@ -84,6 +84,32 @@ def test_looked_up_is_what_it_would_say(folder: Path, settings: dict[str, Any]) 
         assert other.gradient == pytest.approx(one.gradient, rel=1e-3)
 
 
+def test_a_few_steps_need_no_table(folder: Path) -> None:
+    """Fewer texts are seen than there are: they are encoded as they come, whatever of the training is done already."""
+    found = training(folder, mask_rates=[0.0])
+    assert found.teacher is not None
+    distinct = sum(map(len, found.teacher._distinct(found.batches).values()))
+    enough = -(-distinct // (2 * found.batches.batch))
+    assert found.teacher.saves_by_table(found.batches, enough)
+    assert not found.teacher.saves_by_table(found.batches, enough - 1)
+    live = training(folder)
+    assert live.teacher is not None and not live.teacher.saves_by_table(live.batches, 10**6)
+
+
+@pytest.mark.parametrize(("steps", "tabulated"), [(1, False), (None, True)])
+def test_a_training_tabulates_where_that_saves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None, tabulated: bool
+) -> None:
+    few: dict[str, Any] = {} if steps is None else {"optimiser__steps_per_epoch": steps, "optimiser__epochs": 1}
+    found = training(folder, mask_rates=[0.0], **few)
+    assert found.teacher is not None
+    called: list[int] = []
+    monkeypatch.setattr(found.teacher, "tabulate", lambda *given: called.append(1))
+    monkeypatch.setattr(found, "_epoch", lambda epoch, curves: None)
+    found.run(lambda progress: None)
+    assert bool(called) is tabulated
+
+
 def test_it_is_frozen_and_without_dropout(folder: Path) -> None:
     """2.5, C17: eval mode, no gradient, no graph; another depth and width than the student's are no obstacle (C11)."""
     found = training(folder, encoder__dropout=0.5, init__width=16)
