@@ -36,6 +36,7 @@ class Findings:
 def _add(lines: list[str], place: str, text: str) -> None:
     # Whatever is wrong with an address: its password is not repeated.
     line = PASSWORD.sub("", f"{place}: {text}" if place else text)
+    line = line.encode("utf-8", "backslashreplace").decode("utf-8")  # YAML can write what no terminal can show
     if line not in lines:
         lines.append(line)
 

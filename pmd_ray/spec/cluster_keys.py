@@ -105,7 +105,7 @@ def check_keys(config: Mapping[str, Any], found: Findings) -> None:
     _section("", config, TOP, found)
     for name, keys in (("auth", AUTH), ("docker", DOCKER)):
         _section(name, mapping(config.get(name)), keys, found)
-    _provider(mapping(config.get("provider")), found, given="provider" in config)
+    _provider(config, found)
     for name, node in mapping(config.get("available_node_types")).items():
         place = f"available_node_types.{name}"
         if not isinstance(node, Mapping):
@@ -119,14 +119,19 @@ def check_keys(config: Mapping[str, Any], found: Findings) -> None:
         _resources(place, node, found)
     if _is_missing(config, "cluster_name"):
         found.error("cluster_name", "missing; machines are told apart by it: clusters named alike end each other's")
-    if _is_missing(mapping(config.get("auth")), "ssh_user"):
+    if is_well(config, "auth") and _is_missing(mapping(config.get("auth")), "ssh_user"):
         found.error("auth.ssh_user", "missing; say as whom to log in on each machine, as in ssh_user: ubuntu")
 
 
-def _provider(provider: Mapping[str, Any], found: Findings, *, given: bool) -> None:
+def _provider(config: Mapping[str, Any], found: Findings) -> None:
+    provider = mapping(config.get("provider"))
     kind = text(provider.get("type"))
+    if not is_well(config, "provider"):
+        return
     if _is_missing(provider, "type"):
-        found.error("provider.type" if given else "provider", f"missing; name one of {', '.join(NEEDED)}")
+        found.error(
+            "provider.type" if "provider" in config else "provider", f"missing; name one of {', '.join(NEEDED)}"
+        )
     elif kind and kind not in NEEDED:
         kinds = ", ".join(NEEDED)
         found.error("provider.type", f"'{kind}' is not a provider known here ({kinds}){nearest(kind, NEEDED)}")
@@ -149,6 +154,11 @@ def _section(place: str, given: Mapping[str, Any], keys: Mapping[str, str], foun
             _typed(where, value, keys[key], found)
         else:
             found.error(where, f"unknown key{nearest(str(key), keys) or '; Ray would refuse it'}")
+
+
+def is_well(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a key of the file is left out or of its type; else that is told, and nothing that follows from it."""
+    return key not in config or _is(config[key], TOP[key])
 
 
 def _is_missing(given: Mapping[str, Any], key: str) -> bool:

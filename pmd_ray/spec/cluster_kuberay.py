@@ -39,11 +39,11 @@ def check_manifests(documents: Sequence[Any], found: Findings, *, needs_gpu: boo
     for document in map(mapping, documents):
         kind = document.get("kind")
         name = text(mapping(document.get("metadata")).get("name"))
-        place = f"{kind} {name}".strip()
+        place = f"{text(kind)} {name}".strip()
         if kind not in KINDS:
             if kind not in OTHER_KINDS:
-                legal = (*KINDS, *OTHER_KINDS)
-                found.error("kind", f"'{kind}' is not checked here{nearest(str(kind), legal)}")
+                legal = KINDS if "Ray" in text(kind) else (*KINDS, *OTHER_KINDS)
+                found.error("kind", f"{shown(kind)} is not checked here{nearest(text(kind), legal)}")
             if kind == "Service":
                 _open_type(f"{place} spec.type", mapping(document.get("spec")).get("type"), found)
             if kind == "Secret" and (document.get("data") or document.get("stringData")):
@@ -86,7 +86,7 @@ def _cluster(
     version = spec.get("rayVersion")
     if version is None:
         found.error(f"{place}.rayVersion", f"missing; the operator needs it for authentication: '{RAY}'")
-    elif version != RAY:
+    elif isinstance(version, str) and version != RAY:
         found.error(f"{place}.rayVersion", f"is {shown(version)}, this project runs Ray '{RAY}' on every node")
     head = mapping(spec.get("headGroupSpec"))
     groups = [mapping(one) for one in listed(spec.get("workerGroupSpecs"))]
@@ -130,7 +130,17 @@ def _names(place: str, groups: Sequence[Mapping[str, Any]], found: Findings) -> 
 
 def _growth(place: str, spec: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
     """Workers are there from the start, or are started when there is work."""
-    if spec.get("enableInTreeAutoscaling") is not True and not any(group.get("replicas") for group in groups):
+    head = mapping(mapping(spec.get("headGroupSpec")).get("rayStartParams"))
+    if head.get("num-cpus") == "0" and all(group.get("maxReplicas") == 0 for group in groups):
+        found.error(
+            f"{place}.workerGroupSpecs",
+            "no pod can run a stage: the head has num-cpus: '0', and no group has maxReplicas above 0",
+        )
+    elif (
+        groups
+        and spec.get("enableInTreeAutoscaling") is not True
+        and not any(group.get("replicas") for group in groups)
+    ):
         found.error(
             f"{place}.enableInTreeAutoscaling",
             "is not true, and no group has replicas: no worker ever comes; say true, or replicas: 1",
@@ -208,7 +218,7 @@ def _pod(place: str, group: Mapping[str, Any], found: Findings, *, token: bool) 
             )
     for number, container in enumerate(containers):
         where = f"{place}.template.spec.containers[{number}]"
-        if number == 0 and not container.get("image"):
+        if number == 0 and not text(container.get("image")):
             found.error(f"{where}.image", f"missing; name one with Ray {RAY}: deploy/Dockerfile makes it")
         check_image(f"{where}.image", container.get("image"), found)
         if mapping(container.get("securityContext")).get("privileged") is True:
@@ -219,8 +229,9 @@ def _pod(place: str, group: Mapping[str, Any], found: Findings, *, token: bool) 
                 found.error(f"{where}.resources.limits.{key}", "missing; Ray sees as much as this says")
         for port in map(mapping, listed(container.get("ports"))):
             if "hostPort" in port:
-                found.error(f"{where}.ports", f"hostPort {port['hostPort']} opens the machine; leave it out")
-    if containers and not token and not _token_by_hand(containers[0]):
+                found.error(f"{where}.ports", f"hostPort {shown(port['hostPort'])} opens the machine; leave it out")
+    mode = _variables(containers[0]).get("RAY_AUTH_MODE", {}).get("value", "token") if containers else "token"
+    if containers and (mode != "token" or not (token or _token_by_hand(containers[0]))):
         found.error(f"{place}", f"authentication is off: any process that reaches Ray runs code; {AUTH_WAY_OUT}")
 
 
@@ -263,9 +274,10 @@ def _storage(place: str, group: Mapping[str, Any], claims: Mapping[str, Any], fo
             )
         modes = listed(mapping(claims.get(claim)).get("accessModes"))
         if modes and "ReadWriteMany" not in modes:
+            given = ", ".join(one if isinstance(one, str) else shown(one) for one in modes)
             found.error(
                 f"PersistentVolumeClaim {claim} spec.accessModes",
-                f"{', '.join(map(str, modes))} serves pods of one machine; all pods write there: ReadWriteMany",
+                f"{given} serves pods of one machine; all pods write there: ReadWriteMany",
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pmd_ray.spec.cluster_environment import all_commands
 from pmd_ray.spec.cluster_findings import Findings, mapping, shown, text, whole
+from pmd_ray.spec.cluster_keys import is_well
 from pmd_ray.spec.cluster_prices import MACHINE_KEYS, RAYS_DEFAULT, Price, is_spot, machine_of, node_types, price_of
 from pmd_ray.spec.cluster_versions import TAG, doubtful_image, wrong_command, wrong_image
 from pmd_ray.spec.errors import nearest
@@ -40,7 +41,8 @@ def check_nodes(config: Mapping[str, Any], found: Findings, *, needs_gpu: bool |
         _machine(kind, name, node, found)
         if name != config.get("head_node_type"):
             _spot(kind, name, types, found)
-    _needed(kind, config, found, needs_gpu=needs_gpu)
+    if config.get("head_node_type") in list(types):
+        _needed(kind, config, found, needs_gpu=needs_gpu)
     idle = config.get("idle_timeout_minutes")
     if kind in MACHINE_KEYS and isinstance(idle, int | float) and IDLE_LONG < idle < math.inf:
         found.warn("idle_timeout_minutes", f"is {shown(idle)}: machines without work are paid for so long; 10 will do")
@@ -70,9 +72,10 @@ def _limits(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], f
 
 
 def _head(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], found: Findings) -> None:
-    head = str(config.get("head_node_type") or "")
+    head = text(config.get("head_node_type", ""))
     if not head:
-        found.error("head_node_type", f"missing; name one of {', '.join(types)}")
+        if is_well(config, "head_node_type"):
+            found.error("head_node_type", f"missing; name one of {', '.join(types)}")
         return
     names = mapping(config.get("available_node_types"))
     if head not in names:

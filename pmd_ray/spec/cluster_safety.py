@@ -8,6 +8,7 @@ from typing import Any
 
 from pmd_ray.spec.cluster_environment import Role, all_commands, all_options, roles_of
 from pmd_ray.spec.cluster_findings import Findings, listed, mapping, shown
+from pmd_ray.spec.cluster_keys import is_well
 from pmd_ray.spec.cluster_prices import node_configs
 from pmd_ray.spec.cluster_shell import Command, option_values
 
@@ -65,10 +66,10 @@ def check_access(config: Mapping[str, Any], found: Findings) -> None:
     for place, name, value in all_options(config):
         _option(place, name, value, found)
     for role in roles_of(config):
-        _authenticated(role, found)
-    mounts = mapping(config.get("file_mounts"))
-    by_mount = any(map(TOKEN_PLACE.fullmatch, mounts))
-    if not by_mount and not all("RAY_AUTH_TOKEN_PATH" in role.variables for role in roles_of(config)):
+        _authenticated(config, role, found)
+    by_mount = any(map(TOKEN_PLACE.fullmatch, mapping(config.get("file_mounts"))))
+    by_path = all("RAY_AUTH_TOKEN_PATH" in role.variables for role in roles_of(config))
+    if is_well(config, "file_mounts") and not by_mount and not by_path:
         found.error(
             "file_mounts",
             f"no token reaches the nodes; add {TOKEN_FILE}: {TOKEN_FILE} (pmd cluster token makes one on this machine)",
@@ -172,9 +173,9 @@ def _listening(place: str, command: Command, found: Findings) -> None:
                     found.error(place, f"{option} {host} {may} to the network; {way_out}")
 
 
-def _authenticated(role: Role, found: Findings) -> None:
+def _authenticated(config: Mapping[str, Any], role: Role, found: Findings) -> None:
     place = f"{role.name}_start_ray_commands"
-    if not role.starts:
+    if not role.starts and is_well(config, place):
         found.error(place, f"missing, or without `ray start`: Ray's defaults {NEVER_ALONE}; write them out")
     for start in (command for _, command in role.commands if command.ray_start is not None):
         mode = start.variables.get("RAY_AUTH_MODE")

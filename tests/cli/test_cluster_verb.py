@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from spec.cluster_files import AWS, SHIPPED
 
+from pmd_ray.store.store import Store
+
 if TYPE_CHECKING:
     from cli.conftest import Pmd
 
@@ -69,6 +71,43 @@ def test_every_error_at_once_and_exit_code_2(pmd: Pmd, tmp_path: Path) -> None:
     assert len(as_json.json["errors"]) == 5
     assert as_json.json["ok"] is False
     assert "5 errors" in as_json.err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("~/pmd_ray/dist: dist", "~/pmd_ray/dist: ~nouser/dist", ""),
+        ("cluster_name: pmd-ray", 'cluster_name: "a\\uD800"', ""),
+        ("cluster_name: pmd-ray", '"\\uD800": pmd-ray', "\\ud800: unknown key"),
+        ("max_workers: 8", "max_workers: -0x" + "f" * 5000, "a number above"),
+        ("s3://change-me/", "s3://KEY:hunter2@change-me/", "holds a password in an address"),
+    ],
+)
+def test_no_file_makes_the_verb_fall_over(pmd: Pmd, tmp_path: Path, before: str, after: str, said: str) -> None:
+    file = tmp_path / "cluster.yaml"
+    written = AWS.read_text(encoding="utf-8")
+    assert before in written
+    file.write_text(written.replace(before, after, 1), encoding="utf-8")
+    done = pmd("cluster", "check", file)
+    assert done.code == (2 if said else 0), done.err
+    assert said in done.err
+    for text in ("Traceback", "bug of pmd_ray", "hunter2"):
+        assert text not in done.err
+
+
+def test_an_address_is_printed_without_its_secret(pmd: Pmd, tmp_path: Path) -> None:
+    storage = f"file://KEY:hunter2@{tmp_path}/store"
+    shown = storage.replace("KEY:hunter2@", "")
+    Store.open(storage)
+    for file in ("quickstart", "search_spaces/quickstart"):
+        done = pmd("plan", file, "--storage", storage)
+        assert shown in done.out
+        as_json = pmd("plan", file, "--storage", storage, "--json")
+        assert as_json.json["storage"] == shown
+        assert "hunter2" not in done.out + done.err + as_json.out + as_json.err
+    done = pmd("status", "none", "--storage", storage)
+    assert "holds no study" in done.err
+    assert "hunter2" not in done.err
 
 
 def test_rays_own_validation_is_asked(pmd: Pmd, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from spec.cluster_files import AWS, GCP, LAUNCHER, LOCAL, SHIPPED, broken, documents, put
+from spec.cluster_files import AWS, GCP, LAUNCHER, LOCAL, RAYCLUSTER, SHIPPED, broken, documents, put
 
-from pmd_ray.spec.cluster_file import check_cluster_file
+from pmd_ray.spec.cluster_file import check_cluster_file, check_documents
+from pmd_ray.spec.cluster_storage import SHARED
 from pmd_ray.spec.errors import SpecError, UserError
+from pmd_ray.store.location import SCHEMES
 
 GPU_1, HEAD = "available_node_types/gpu_1", "available_node_types/head"
 
@@ -90,12 +93,197 @@ CASES: list[tuple[Path, str | tuple[str, ...], Any, str]] = [
 ]  # fmt: skip
 
 
+CASES += [
+    (AWS, "docker/run_options/2", f"-e PMD_STORAGE={place}", f"PMD_STORAGE: {said}")
+    for place, said in (
+        ("file:///tmp/pmd", "/tmp/pmd is a folder of each machine"),
+        ("http://x", "no storage is known by 'http://'"),
+        ("memory://x", "no storage is known by 'memory://'"),
+        ("az://c", "no storage is known by 'az://'"),
+        ("s3://", "s3:// names no bucket"),
+        ("s3:/bucket", "s3:/bucket is neither an address nor an absolute path"),
+        ("runs", "runs is neither an address nor an absolute path"),
+    )
+]
+HEAD_START, WORKER_START = "head_start_ray_commands/1", "worker_start_ray_commands/1"
+CASES += [
+    (AWS, f"{GPU_1}/node_config/IamInstanceProfile", {}, "gpu_1.node_config.IamInstanceProfile: missing"),
+    (AWS, f"{GPU_1}/node_config/IamInstanceProfile", "x", "must be {Name: ...} or {Arn: ...}, got 'x'"),
+    (GCP, f"{GPU_1}/node_config/serviceAccounts", None, "gpu_1.node_config.serviceAccounts: missing"),
+    (AWS, f"{GPU_1}/resources/CPU", 0, "gpu_1.resources.CPU: is 0, so that no stage runs there"),
+    (AWS, HEAD_START, "ray start --dashboard-host=127.0.0.1", "ray start without --head"),
+    (AWS, HEAD_START, "ray start --head --dashboard-host=127.0.0.1", "no --autoscaling-config"),
+    (AWS, WORKER_START, "ray start --head --dashboard-host=127.0.0.1", "a cluster of its own of each worker"),
+    (AWS, WORKER_START, "ray start", "ray start without --address"),
+    (AWS, WORKER_START, "ray start --address=10.0.0.1:6379", "'10.0.0.1:6379' is not where Ray puts the head"),
+    (GCP, "cluster_name", "PMD Ray", "cluster_name: Google Cloud takes a letter, then"),
+    (GCP, "provider/availability_zone", "europe-west1-b", "is no zone of region us-central1"),
+    (AWS, "provider/availability_zone", "us-east-1a, us-west-2b", "'us-west-2b' is no zone of region us-east-1"),
+    (LOCAL, "auth/ssh_private_key", "", "auth.ssh_private_key: is empty"),
+    (LOCAL, "provider/worker_ips", [1, 2], "provider.worker_ips[0]: must be an address in quotes, got 1"),
+    (LOCAL, "provider/worker_ips", ["192.0.2.10"], "worker_ips[0]: '192.0.2.10' is the head, or named twice"),
+    (LOCAL, "provider/worker_ips", ["a", "a"], "worker_ips[1]: 'a' is the head, or named twice"),
+    (AWS, "max_workers", 10**9, "max_workers: must be at most 10,000, got 1000000000"),
+    (AWS, "max_workers", 10**400, "max_workers: must be at most 10,000, got 1000"),
+    (AWS, "max_workers", 10**5000, "max_workers: must be at most 10,000, got a number of thousands of digits"),
+    (AWS, "max_workers", -(16**5000), "max_workers: must be 0 or more, got a number of thousands of digits"),
+    (AWS, "idle_timeout_minutes", math.inf, "idle_timeout_minutes: must be a number, got inf"),
+    (AWS, "idle_timeout_minutes", math.nan, "idle_timeout_minutes: must be a number, got nan"),
+]
+
+
 @pytest.mark.parametrize(
     ("file", "path", "value", "said"), CASES, ids=[f"{case[0].stem}-{number}" for number, case in enumerate(CASES)]
 )
 def test_each_broken_rule_is_told(file: Path, path: str | tuple[str, ...], value: Any, said: str) -> None:
     done = broken(file, put(path, value))
     assert [line for line in done.errors if said in line], done.errors
+
+
+ONCE: list[tuple[Path, tuple[str, ...], Any]] = [
+    (AWS, ("available_node_types", "gpu_1", "resources", "GPU"), "1"),
+    (AWS, ("available_node_types", "gpu_1", "resources"), [1]),
+    (AWS, ("available_node_types", "gpu_1", "node_config"), ["x"]),
+    (AWS, ("available_node_types",), [1, 2]),
+    (AWS, ("head_node_type",), 3),
+    (AWS, ("docker", "head_image"), 3),
+    (AWS, ("head_start_ray_commands",), "ray start --head"),
+    (AWS, ("auth", "ssh_user"), 3),
+    (LOCAL, ("provider", "worker_ips"), "192.0.2.11"),
+    *((AWS, (key,), [1]) for key in ("cluster_name", "auth", "provider", "file_mounts")),
+    (RAYCLUSTER, ("spec", "rayVersion"), 2.6),
+]
+
+
+@pytest.mark.parametrize("file, path, value", ONCE, ids=lambda value: str(value)[-40:])
+@pytest.mark.parametrize("is_null", [False, True])
+def test_a_wrong_type_is_told_once(file: Path, path: tuple[str, ...], value: Any, is_null: bool) -> None:
+    def change(document: dict[str, Any]) -> None:
+        put(path, "")(document)
+        holder: Any = document
+        for part in path[:-1]:
+            holder = holder[part]
+        holder[path[-1]] = None if is_null else value
+
+    asked: list[Any] = []
+    config = documents(file)
+    change(config[-1])
+    errors = check_documents(config, ray_rules=lambda given: [f"asked {asked.append(given)}"]).errors
+    about = [line for line in errors if line.partition(":")[0].endswith(path[-1])]
+    if not (is_null and path[-1] == "rayVersion"):
+        assert len(about) == 1
+        assert about[0].partition(": ")[2].startswith("must be a ")
+    assert asked == []
+    assert not [line for line in errors if "is 0" in line]
+
+
+def test_a_null_node_type_is_told_once() -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["available_node_types"]["gpu_1"] = None
+
+    assert broken(AWS, change).errors == ("available_node_types.gpu_1: must be a mapping, got None",)
+
+
+def test_an_empty_image_is_no_image() -> None:
+    done = broken(AWS, put("docker/image", ""))
+    assert done.errors == ()
+    assert not [line for line in done.warnings if line.startswith("docker.image")]
+
+
+MOUNTED = "mountpoint -q /mnt/pmd_ray || sudo mount -t nfs4 fs:/ /mnt/pmd_ray"
+
+
+@pytest.mark.parametrize(
+    ("command", "is_shared"),
+    [
+        (MOUNTED, True),
+        ("if ! grep -q /mnt/pmd_ray /proc/mounts; then exit 1; fi", True),
+        ("sudo gcsfuse bucket /mnt/pmd_ray", True),
+        (f"# {MOUNTED}", False),
+        ("echo amount; mkdir -p /mnt/pmd_ray", False),
+        ("echo mount /mnt/pmd_ray", False),
+        ("mkdir -p /mnt/pmd_ray/mount", False),
+        ("mount fs:/ /mnt/other; mkdir /mnt/pmd_ray", False),
+    ],
+)
+def test_a_folder_is_shared_by_a_command_that_mounts_it(command: str, is_shared: bool) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["docker"]["run_options"][2] = "-e PMD_STORAGE=file:///mnt/pmd_ray/store"
+        document["docker"]["run_options"].append("--ulimit core=0 -v /mnt/pmd_ray:/mnt/pmd_ray")
+        document["initialization_commands"] = [command]
+
+    assert broken(AWS, change).errors == () if is_shared else "folder of each machine" in broken(AWS, change).errors[0]
+
+
+def test_the_schemes_are_those_of_the_store() -> None:
+    assert SHARED == SCHEMES
+
+
+def test_the_head_may_be_named_by_its_address_where_it_is_known() -> None:
+    start = documents(LOCAL)[0]["worker_start_ray_commands"][1].replace("$RAY_HEAD_IP", "192.0.2.10")
+    assert broken(LOCAL, put(WORKER_START, start)).errors == ()
+
+
+def test_machines_that_never_join_and_long_idle_times_are_warned_of() -> None:
+    done = broken(LOCAL, lambda one: one.update(min_workers=1, max_workers=1))
+    assert [line for line in done.warnings if "1 of 2 machines never join" in line]
+    done = broken(AWS, put("idle_timeout_minutes", 10**9))
+    assert [line for line in done.warnings if line.startswith("idle_timeout_minutes: is 1000000000: machines without")]
+
+
+@pytest.mark.parametrize("needs_gpu", [None, True])
+@pytest.mark.parametrize("key", ["CPU", "max_workers", "alone"])
+def test_gpus_that_no_stage_can_use(key: str, needs_gpu: bool | None) -> None:
+    def change(document: dict[str, Any]) -> None:
+        types = document["available_node_types"]
+        types["head"]["node_config"]["InstanceType"] = "g6.12xlarge"
+        types["head"]["resources"] = {"CPU": 0, "GPU": 4}
+        for name in [name for name in types if name != "head"]:
+            if key == "alone":
+                del types[name]
+            elif key == "CPU":
+                types[name]["resources"]["CPU"] = 0
+            else:
+                types[name]["max_workers"] = 0
+
+    errors = broken(AWS, change, needs_gpu=needs_gpu).errors
+    said = "no type has GPUs, the plan's stages ask for one" if needs_gpu else "no machine can run a stage"
+    assert [line for line in errors if (said if needs_gpu or key != "CPU" else "so that no stage runs there") in line]
+
+
+def test_a_head_with_gpus_and_cpus_is_a_cluster_of_one() -> None:
+    def change(document: dict[str, Any]) -> None:
+        head = document["available_node_types"]["head"]
+        head["node_config"]["InstanceType"], head["resources"] = "g6.12xlarge", {"CPU": 48, "GPU": 4}
+        document["available_node_types"] = {"head": head}
+
+    assert broken(AWS, change, needs_gpu=True).errors == ()
+
+
+@pytest.mark.parametrize("path", ["~nouser/d", "y" * 5000, "a\0b"], ids=["user", "long", "nul"])
+def test_paths_that_no_machine_has(path: str) -> None:
+    done = broken(AWS, lambda one: one["file_mounts"].update({"~/x": path}))
+    assert done.errors == ()
+    assert [line for line in done.warnings if line.startswith("file_mounts.~/x: ") and "is not there" in line]
+
+
+def test_copies_that_nodes_cannot_use(tmp_path: Path) -> None:
+    token, folder = tmp_path / "auth_token", tmp_path / "dist"
+    folder.mkdir()
+    token.write_text("", encoding="ascii")
+
+    def said(path: Path) -> list[str]:
+        done = broken(AWS, lambda one: one["file_mounts"].update({"~/x": str(path)}))
+        return [line.partition(f"{path} ")[2] for line in done.warnings if line.startswith("file_mounts.~/x: ")]
+
+    assert said(token) == ["is empty; make it with: pmd cluster token"]
+    assert said(folder) == ["is empty; make it with: make wheel"]
+    token.write_text("x", encoding="ascii")
+    token.chmod(0o644)
+    assert said(token) == ["can be read by others; make it yours alone with: chmod 600"]
+    token.chmod(0o600)
+    (folder / "pmd_ray.whl").write_text("x", encoding="ascii")
+    assert said(token) == said(folder) == []
 
 
 def test_errors_are_told_at_once() -> None:
@@ -195,6 +383,9 @@ def test_rays_own_rules_are_asked_where_keys_and_types_are_well(tmp_path: Path) 
         ("a: [\n", "line 2"),
         ("a: 1\na: 2\n", "key 'a' is given twice"),
         ("a: !!python/object/apply:os.system [echo]\n", "could not determine a constructor"),
+        ("max_workers: 0x" + "f" * 5000, "line 1, column 14: a number above"),
+        ("? 0x" + "f" * 5000 + "\n: 1", "a number above"),
+        ('"\\uD800": x', "\\ud800: unknown key"),
         ("cluster_name: a\n---\ncluster_name: b\n", "2 documents"),
     ],
 )
@@ -218,6 +409,7 @@ def test_no_such_file(tmp_path: Path) -> None:
         check_cluster_file(tmp_path / "latin")
 
 
+HUGE = (10**5000, -(10**400), math.inf, math.nan, "~nouser/x", "9" * 5000, "a\0'")
 VALUES = (None, 3, "x", [], [1], {"a": None}, [{"b": [None]}])
 
 
@@ -232,7 +424,7 @@ def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 def test_no_value_anywhere_makes_the_check_fall_over(file: Path) -> None:
     places = list(_places(documents(file)[-1]))
     assert len(places) > 20
-    for (*way, last), value in zip(places * 2, itertools.cycle(VALUES), strict=False):
+    for (*way, last), value in zip(places * 3, itertools.cycle([*VALUES, *HUGE]), strict=False):
 
         def change(document: dict[str, Any], way: list[Any] = way, last: Any = last, value: Any = value) -> None:
             holder: Any = document

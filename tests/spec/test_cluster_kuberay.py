@@ -13,6 +13,8 @@ from pmd_ray.spec.cluster_file import check_cluster_file
 
 HEAD, WORKER = "spec/headGroupSpec", "spec/workerGroupSpecs/0"
 POD, CONTAINER = f"{WORKER}/template/spec", f"{WORKER}/template/spec/containers/0"
+LIMITS_IN = "template/spec/containers/0/resources/limits"
+LIMITS = f"{WORKER}/{LIMITS_IN}"
 IN_JOB = "spec/rayClusterSpec"
 
 
@@ -55,6 +57,24 @@ CASES: list[tuple[Path, str, Any, str]] = [
     (RAYCLUSTER, f"{CONTAINER}/resources/limits/memory", None, "resources.limits.memory: missing"),
     (RAYCLUSTER, f"{CONTAINER}/ports", [{"containerPort": 8265, "hostPort": 8265}], "hostPort 8265 opens the machine"),
     (RAYCLUSTER, f"{CONTAINER}/env", [], "PMD_STORAGE is not set"),
+    (RAYCLUSTER, f"{CONTAINER}/env/0/value", "/mnt/pmd_ray/other", "pods have several PMD_STORAGE: "),
+    (RAYCLUSTER, f"{CONTAINER}/env/0/value", "memory://x", "PMD_STORAGE: no storage is known by 'memory://'"),
+    (RAYCLUSTER, f"{CONTAINER}/env/0", {"name": "WANDB_API_KEY", "value": "0123456789"}, "env[0].value: holds a sec"),
+    (RAYCLUSTER, f"{CONTAINER}/env/1", {"name": "RAY_AUTH_MODE", "value": "disabled"}, "authentication is off"),
+    (RAYCLUSTER, f"{CONTAINER}/image", None, "containers[0].image: missing"),
+    (RAYCLUSTER, f"{CONTAINER}/image", 3, "containers[0].image: missing"),
+    (RAYCLUSTER, f"{LIMITS}/nvidia.com~gpu", "one", "nvidia.com/gpu: must be a whole number from 0, got 'one'"),
+    (RAYCLUSTER, f"{LIMITS}/nvidia.com~gpu", -1, "nvidia.com/gpu: must be a whole number from 0, got -1"),
+    (RAYCLUSTER, f"{LIMITS}/nvidia.com~gpu", "9" * 5000, "nvidia.com/gpu: must be a whole number from 0, got '99"),
+    (RAYCLUSTER, f"{HEAD}/{LIMITS_IN}/nvidia.com~gpu", 4, "headGroupSpec: has GPUs that no stage can use"),
+    (RAYCLUSTER, f"{WORKER}/rayStartParams/num-cpus", "0", "num-cpus: is 0, so that no stage runs there"),
+    (RAYCLUSTER, f"{WORKER}/rayStartParams/num-gpus", "0", "workerGroupSpecs[0]: has GPUs that no stage can use"),
+    (RAYCLUSTER, f"{WORKER}/replicas", -1, "replicas: must be 0 to 10,000, got -1"),
+    (RAYCLUSTER, f"{WORKER}/maxReplicas", 10**12, "maxReplicas: must be 0 to 10,000, got 1000000000000"),
+    (RAYCLUSTER, f"{WORKER}/maxReplicas", 10**5000, "maxReplicas: must be 0 to 10,000, got a number of thousands"),
+    (RAYCLUSTER, f"{WORKER}/groupName", "gpu-4", "workerGroupSpecs[1].groupName: 'gpu-4' is another group's too"),
+    (RAYCLUSTER, "spec/enableInTreeAutoscaling", False, "no group has replicas: no worker ever comes"),
+    (RAYCLUSTER, "spec/workerGroupSpecs", [], "no pod can run a stage"),
     (RAYJOB, "spec/entrypoint", None, "spec.entrypoint: missing"),
     (RAYJOB, "spec/submissionMode", "HttpMode", "must be one of K8sJobMode, HTTPMode, InteractiveMode"),
     (RAYJOB, IN_JOB, None, "spec.rayClusterSpec: missing"),
@@ -67,7 +87,7 @@ CASES: list[tuple[Path, str, Any, str]] = [
     ("file", "path", "value", "said"), CASES, ids=[f"{c[0].stem}-{c[1]}-{n}" for n, c in enumerate(CASES)]
 )
 def test_each_broken_rule_is_told(file: Path, path: str, value: Any, said: str) -> None:
-    errors = broken(file, put(path, value)).errors
+    errors = broken(file, put(tuple(part.replace("~", "/") for part in path.split("/")), value)).errors
     assert [line for line in errors if said in line], errors
 
 
@@ -114,6 +134,32 @@ def test_a_secret_does_not_belong_into_the_file(tmp_path: Path) -> None:
     assert [
         line for line in check_cluster_file(file).errors if line.startswith("Secret s: a secret written into a file")
     ]
+
+
+@pytest.mark.parametrize("kind", ["Namespace", "Service", "Role"])
+def test_documents_beside_the_cluster(tmp_path: Path, kind: str) -> None:
+    beside = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, "spec": {"type": "ClusterIP"}}
+    file = tmp_path / "cluster.yaml"
+    file.write_text(yaml.safe_dump_all([beside, *documents(RAYCLUSTER)]), encoding="utf-8")
+    assert check_cluster_file(file).errors == ()
+    beside["spec"] = {"type": "LoadBalancer"}
+    file.write_text(yaml.safe_dump_all([beside, *documents(RAYCLUSTER)]), encoding="utf-8")
+    errors = check_cluster_file(file).errors
+    assert len(errors) == (kind == "Service")
+    assert all(line.startswith("Service x spec.type: LoadBalancer opens") for line in errors)
+
+
+@pytest.mark.parametrize("key", ["maxReplicas", "num-gpus"])
+def test_groups_that_no_stage_can_use(key: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        for group in document["spec"]["workerGroupSpecs"]:
+            if key == "maxReplicas":
+                group[key] = 0
+            else:
+                group["rayStartParams"][key] = "0"
+
+    errors = broken(RAYCLUSTER, change, needs_gpu=True).errors
+    assert [line for line in errors if "no group has GPUs, the plan's stages ask for one" in line]
 
 
 def test_gpus_and_the_plan() -> None:

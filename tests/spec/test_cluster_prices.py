@@ -45,18 +45,23 @@ MACHINES = sorted(machine for provider, machine in prices() if provider == "aws"
 @given(
     st.lists(st.tuples(st.sampled_from(MACHINES), st.integers(0, 3), st.booleans()), min_size=1, max_size=3),
     st.integers(0, 5),
+    st.tuples(st.sampled_from(MACHINES), st.none() | st.integers(0, 3)),
 )
-def test_no_allowed_set_costs_more(types: list[tuple[str, int, bool]], most: int) -> None:
+def test_no_allowed_set_costs_more(
+    types: list[tuple[str, int, bool]], most: int, of_head: tuple[str, int | None]
+) -> None:
     nodes: dict[str, Any] = {
         f"t{number}": {
             "max_workers": count,
             "resources": {},
-            "node_config": {"InstanceType": machine}
-            | ({"InstanceMarketOptions": {"MarketType": "spot"}} if spot else {}),
+            "node_config": {"InstanceType": name} | ({"InstanceMarketOptions": {"MarketType": "spot"}} if spot else {}),
         }
-        for number, (machine, count, spot) in enumerate(types)
+        for number, (name, count, spot) in enumerate(types)
     }
-    head = {"resources": {}, "node_config": {"InstanceType": "m5.large"}}
+    machine, beside = of_head
+    head: dict[str, Any] = {"resources": {}, "node_config": {"InstanceType": machine}}
+    if beside is not None:
+        head["max_workers"] = beside
     config = {
         "provider": {"type": "aws"},
         "max_workers": most,
@@ -65,8 +70,9 @@ def test_no_allowed_set_costs_more(types: list[tuple[str, int, bool]], most: int
     }
     cost = cost_of(config)
     assert cost is not None
-    each = [prices()["aws", machine].on_demand for machine, _, _ in types]
-    sets = [chosen for chosen in product(*(range(count + 1) for _, count, _ in types)) if sum(chosen) <= most]
+    limits = [*((name, count) for name, count, _ in types), (machine, beside or 0)]
+    each = [prices()["aws", name].on_demand for name, _ in limits]
+    sets = [chosen for chosen in product(*(range(count + 1) for _, count in limits)) if sum(chosen) <= most]
     dearest = max(sum(n * price for n, price in zip(chosen, each, strict=True)) for chosen in sets)
-    assert abs(cost.at_most - dearest - prices()["aws", "m5.large"].on_demand) < 1e-9
+    assert abs(cost.at_most - dearest - prices()["aws", machine].on_demand) < 1e-9
     assert cost.spot <= cost.at_most

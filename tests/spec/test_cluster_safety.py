@@ -49,9 +49,118 @@ def test_servers_that_listen_to_the_network(command: str, said: str) -> None:
     assert [line for line in errors if said in line and line.startswith("head_start_ray_commands[0]")]
 
 
-def test_a_published_port() -> None:
-    errors = broken(AWS, lambda one: one["docker"]["run_options"].append("-p 8265:8265")).errors
-    assert [line for line in errors if "opens a port" in line]
+@pytest.mark.parametrize("host", ["0.0.0.0", '"0.0.0.0"', "'::'", "$H", "10.0.0.5", "$(hostname -i)"])
+def test_a_dashboard_beyond_this_machine(host: str) -> None:
+    start = f"H=0.0.0.0; nice ray start --head --dashboard-host={host} --autoscaling-config=~/ray_bootstrap_config.yaml"
+    (error,) = broken(AWS, put("head_start_ray_commands", [start])).errors
+    assert error.startswith("head_start_ray_commands[0]: --dashboard-host ")
+    assert "to the network; say 127.0.0.1" in error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", '"127.0.0.1"', "'::1'", "localhost"])
+def test_a_dashboard_of_this_machine(host: str) -> None:
+    start = f"ray start --head --dashboard-host {host} --autoscaling-config=~/ray_bootstrap_config.yaml"
+    assert broken(AWS, put("head_start_ray_commands", [start])).errors == ()
+
+
+@pytest.mark.parametrize(
+    "option", ["-p 8265:8265", "-P", "-p8265:8265", "-itp 8265:8265", "--publish=8265:8265", "--ulimit core=0 -p 1:1"]
+)
+def test_a_published_port(option: str) -> None:
+    (error,) = broken(AWS, lambda one: one["docker"]["run_options"].append(option)).errors
+    assert error.startswith("docker.run_options[6]: '-")
+    assert "opens a port" in error
+
+
+def test_a_file_of_variables_is_warned_of() -> None:
+    done = broken(AWS, lambda one: one["docker"]["run_options"].append("--env-file=/etc/x"))
+    assert [line for line in done.warnings if "--env-file '/etc/x'" in line]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--ulimit core=0 -e RAY_AUTH_MODE=disabled", '--env "RAY_AUTH_MODE=disabled"', "-eRAY_AUTH_MODE=disabled"],
+)
+def test_a_later_docker_option_wins(option: str) -> None:
+    errors = broken(AWS, lambda one: one["docker"]["run_options"].append(option)).errors
+    assert [line.partition(":")[0] for line in errors] == ["head_start_ray_commands", "worker_start_ray_commands"]
+    assert all("RAY_AUTH_MODE is '" in line for line in errors)
+
+
+ELSEWHERE = [
+    {"setup_commands": ["export RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray"]},
+    {"worker_start_ray_commands": ["echo RAY_AUTH_MODE=token", "WORKER"]},
+    {"worker_start_ray_commands": ["RAY_AUTH_MODE=token ray stop", "WORKER"]},
+    {"worker_start_ray_commands": ["export RAY_AUTH_MODE=token", "WORKER"]},
+    {"worker_start_ray_commands": ["RAY_AUTH_MODE=token; WORKER"]},
+    {"worker_start_ray_commands": ["(export RAY_AUTH_MODE=token); WORKER"]},
+    {"worker_start_ray_commands": ["RAY_AUTH_MODE=token ray stop; WORKER"]},
+    {"worker_start_ray_commands": ["export RAY_AUTH_MODE=token; unset RAY_AUTH_MODE; WORKER"]},
+    {"worker_start_ray_commands": ["# export RAY_AUTH_MODE=token\nWORKER"]},
+]
+
+
+@pytest.mark.parametrize("changed", ELSEWHERE, ids=str)
+def test_a_variable_of_another_command_does_not_reach_ray(changed: dict[str, list[str]]) -> None:
+    start = "PMD_STORAGE=/srv/pmd_ray ray start --address=$RAY_HEAD_IP:6379"
+
+    def change(document: dict[str, Any]) -> None:
+        document["worker_start_ray_commands"] = [start]
+        for key, commands in changed.items():
+            document[key] = [one.replace("WORKER", start) for one in commands]
+
+    (error,) = broken(LOCAL, change).errors
+    assert error.startswith("worker_start_ray_commands: RAY_AUTH_MODE is not set")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray START",
+        "export RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray && START",
+        "env RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray START",
+        "bash -lc 'export RAY_AUTH_MODE=token; PMD_STORAGE=/srv/pmd_ray START'",
+        "{ export RAY_AUTH_MODE=token\n export PMD_STORAGE=/srv/pmd_ray; START; }",
+    ],
+)
+@pytest.mark.parametrize("program", ["ray", "~/venv/bin/ray", "python -m ray.scripts.scripts", "nohup nice ray"])
+def test_variables_before_ray_start_reach_it(start: str, program: str) -> None:
+    written = start.replace("START", f"{program} start --address=$RAY_HEAD_IP:6379")
+    assert broken(LOCAL, put("worker_start_ray_commands", [written])).errors == ()
+
+
+def test_the_token_of_one_role_alone() -> None:
+    def change(document: dict[str, Any]) -> None:
+        del document["file_mounts"]["~/.ray/auth_token"]
+        document["docker"]["head_run_options"].append("-e RAY_AUTH_TOKEN_PATH=/etc/token")
+
+    (error,) = broken(AWS, change).errors
+    assert error.startswith("file_mounts: no token reaches the nodes")
+
+
+@pytest.mark.parametrize("place", ["/home/ray/.ray/auth_token", "/root/.ray/auth_token"])
+def test_the_token_at_a_place_written_out(place: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["file_mounts"][place] = document["file_mounts"].pop("~/.ray/auth_token")
+
+    assert broken(AWS, change).errors == ()
+
+
+def test_a_token_in_the_command_line_of_docker() -> None:
+    option = "-e RAY_AUTH_TOKEN=$(cat ~/.ray/auth_token)"
+    (error,) = broken(AWS, lambda one: one["docker"]["run_options"].append(option)).errors
+    assert error.startswith("docker.run_options[6]: RAY_AUTH_TOKEN stands in the command line of docker run")
+
+
+@pytest.mark.parametrize("key", ["SecurityGroupIds", "NetworkInterfaces"])
+def test_groups_that_pass_by_the_checked_one_are_warned_of(key: str) -> None:
+    done = broken(AWS, put(f"available_node_types/gpu_1/node_config/{key}", ["x"]))
+    assert [line for line in done.warnings if f"gpu_1.node_config.{key}: takes the place of" in line]
+
+
+def test_a_group_of_a_new_name_is_open_as_well() -> None:
+    warnings = broken(AWS, put("provider/security_group", None)).warnings
+    assert [line for line in warnings if "also in a group of a new name" in line]
 
 
 @pytest.mark.parametrize("mode", ["disabled", "Token", None])
@@ -79,6 +188,11 @@ SECRETS = {
     "a private key": "-----BEGIN OPENSSH PRIVATE KEY-----\nabc",
     "a Hugging Face token": "HF=hf_" + "a" * 34,
     "a GitHub token": "pip install git+https://ghp_" + "b" * 36 + "@github.com/x/y",
+    "aws configure": "aws configure set aws_secret_access_key wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00",
+    "an option": "mysql --password hunter2hunter2",
+    "an address": "pip install --index-url https://user:hunter2hunter2@pypi.example/simple",
+    "wandb": "wandb login 0123456789" + "0123456789" * 3,
+    "a request": "curl -H 'Authorization: Bearer abcdefghijklmnop' x",
     "a password": "export DB_PASSWORD=correcthorse",
     "64 hexadecimal digits": "echo " + "0123456789abcdef" * 4,
 }
@@ -100,6 +214,11 @@ def test_secrets_are_found_and_not_repeated(kind: str) -> None:
         {"provider": {"aws_credentials": {"aws_secret_access_key": "wJalrXUtnFEMIK7MDENG"}}},
         {"env": [{"name": "x", "auth_token": "0123abcd0123abcd"}]},
         {"password": "correct horse"},
+        {"env": [{"name": "RAY_AUTH_TOKEN", "value": "short"}]},
+        {"env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00"}]},
+        {"env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "/JalrXUtnFEMIK7/MDENGbPxRfiCYEXAMPLEKEY0"}]},
+        {"env": [{"name": "WANDB_API_KEY", "value": "0123456789"}]},
+        {"env": [{"name": "PMD_STORAGE", "value": "s3://KEY:SEC/RET@bucket/x"}]},
     ],
 )
 def test_secrets_by_their_key(value: dict[str, Any]) -> None:
@@ -118,12 +237,35 @@ def test_secrets_by_their_key(value: dict[str, Any]) -> None:
         "tokenizers==0.20",
         "rayproject/ray@sha256:" + "ab" * 32,
         "export TOKENIZERS_PARALLELISM=false",
+        "git clone https://$USER:$TOKEN@example.org/x",
+        "pip install git+https://example.org:8080/x@v1",
+        "huggingface-cli login --token $HF_TOKEN",
+        "x --token-file /etc/token --password-stdin",
+        "abfss://container@account.dfs.core.windows.net/x",
     ],
 )
 def test_what_is_no_secret(value: str) -> None:
     found = Findings()
     check_secrets({"setup_commands": [value]}, found)
     assert found.errors == []
+
+
+def test_an_address_with_a_secret_is_never_repeated() -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["docker"]["run_options"][2] = "-e PMD_STORAGE=s3://KEY:hunter2@bucket/x"
+        document["docker"]["head_run_options"].append("-e PMD_STORAGE=s3://KEY:hunter3@")
+
+    errors = broken(AWS, change).errors
+    assert any("a password in an address" in line for line in errors)
+    assert any("one place for all nodes" in line for line in errors)
+    assert "hunter" not in "".join(errors)
+
+
+def test_what_anchors_repeat_is_told_once() -> None:
+    same = {"password": "correct horse"}
+    found = Findings()
+    check_secrets({"a": same, "b": [same, same]}, found)
+    assert len(found.errors) == 1
 
 
 def test_a_token_as_made_is_found_wherever_it_is_written(tmp_path: Path) -> None:

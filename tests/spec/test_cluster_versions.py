@@ -6,9 +6,10 @@ import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from spec.cluster_files import ROOT, SHIPPED
+from spec.cluster_files import LOCAL, ROOT, SHIPPED, broken
 
 from pmd_ray.spec import cluster_versions as versions
 
@@ -73,6 +74,30 @@ def test_what_is_wrong_and_what_is_open() -> None:
     assert versions.wrong_image("rayproject/ray:latest") is None
     assert "Ray and Python" in str(versions.doubtful_image("rayproject/ray:latest"))
     assert "Python 3.12" in str(versions.doubtful_image(f"x/y:{versions.RAY}-py312"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("==2.60.0", "==2.40.0", "setup_commands[1]: takes Ray 2.40.0, this project runs Ray"),
+        ("python3.11", "python3.9", "setup_commands[0]: takes Python 3.9, this project needs 3.11 to 3.13"),
+        ("python3.11 -m venv", "conda create python=3.14", "setup_commands[0]: takes Python 3.14"),
+    ],
+)
+def test_what_commands_install(before: str, after: str, said: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["setup_commands"] = [one.replace(before, after) for one in document["setup_commands"]]
+
+    (error,) = broken(LOCAL, change).errors
+    assert error.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pip install ray==2.60.0", "pip install xray==1.0", "python3.12 x", "ls /lib/python3.10/x", "python3 x"],
+)
+def test_commands_that_fit(text: str) -> None:
+    assert versions.wrong_command(text) is None
 
 
 def _order(version: str) -> tuple[int, ...]:
