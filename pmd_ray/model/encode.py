@@ -75,15 +75,20 @@ class Group:
         """Tokens of the longest text."""
         return self.buckets[-1][1]
 
+    def laid_out(self, values_T: Tensor, places_T: Tensor) -> Tensor:
+        """[R, longest] with 0 where a text has ended; `places_T` are those of `padded`."""
+        flat = values_T.new_zeros(len(self.rows) * self.longest)
+        flat[places_T] = values_T
+        return flat.view(len(self.rows), -1)
+
     def padded(self) -> tuple[Tensor, Tensor]:
         """[T] where each token is in a flat [R * longest], and [R, longest] where attention looks."""
         rows = torch.repeat_interleave(
             torch.arange(len(self.rows), device=self.rows.device), self.lengths, output_size=len(self.words)
         )
         places = rows * self.longest + self.positions
-        looks = torch.zeros(len(self.rows) * self.longest, dtype=torch.long, device=places.device)
-        looks[places] = 1 if self.attended is None else self.attended.long()
-        return places, looks.view(len(self.rows), -1)
+        looks = torch.ones_like(places) if self.attended is None else self.attended.long()
+        return places, self.laid_out(looks, places)
 
 
 @dataclass(frozen=True)
@@ -227,11 +232,9 @@ def _run_padded(tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequen
     """The same of any Hugging Face encoder: texts are padded to the longest of the group."""
     places_T, looks_RL = group.padded()
     padded = words_TD.new_zeros(looks_RL.numel(), words_TD.shape[-1])
-    segments = torch.zeros_like(looks_RL).view(-1)
-    segments[places_T] = group.segments
     out: Any = tower(
         inputs_embeds=padded.index_copy(0, places_T, words_TD).view(*looks_RL.shape, -1),
-        token_type_ids=segments.view(looks_RL.shape),
+        token_type_ids=group.laid_out(group.segments, places_T),
         attention_mask=looks_RL,
         output_hidden_states=bool(layers),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUP_TOKENS = {"cpu": 1 << 10, "cuda": 1 << 13}
 """Tokens of a group of texts at most. A CPU's caches hold what a layer makes of so many; a GPU wants more at once.
-Dropout is drawn group by group: whoever changes them raises `keys.METHOD_VERSION`."""
+Encoders that pad draw dropout group by group: whoever changes them raises `keys.METHOD_VERSION`."""
 RANKED_QUERIES = 512
 """Queries of one block of scores in a ranking."""
 RANKED_ENTITIES = 8192

@@ -35,13 +35,10 @@ class Workshop:
         count = min(256, self.graph.num_entities)
         chosen = generator(0, "layer sample").permutation(self.graph.num_entities)[:count]
         rows = self.texts.entity_rows(chosen)
-        packed = pack(rows, group_tokens=len(rows.ids.values))
-        group = packed.groups[0]
+        packed = pack(rows, group_tokens=count * int(rows.ids.lengths.max()))  # padded, all are in one group
+        (group,) = packed.groups
         places, attended = group.padded()
-        ids, segments = (torch.zeros_like(attended) for _ in range(2))
-        ids.view(-1)[places] = packed.word_ids[group.words]
-        segments.view(-1)[places] = group.segments
-        return ids, segments, attended
+        return group.laid_out(packed.word_ids[group.words], places), group.laid_out(group.segments, places), attended
 
 
 def open_workshop(chain: ChainConfig, places: Places) -> Workshop:
