@@ -167,7 +167,8 @@ def _start(plan: WorkerPlan) -> None:
         # Where a worker group's controller is lost, Ray Train frees its cores only with the state service's help, which
         # is part of the dashboard; without it whoever comes next waits for ever.
         own = {"include_dashboard": not plan.local, "object_store_memory": OBJECT_STORE_BYTES}
-        _start_patiently(num_cpus=os.cpu_count(), **own, **shown)
+        # Ray would else join whatever was started on this machine, or was once: it remembers an address in a file.
+        _start_patiently(address="local", num_cpus=os.cpu_count(), **own, **shown)
 
 
 def _start_patiently(**given: Any) -> None:

@@ -6,6 +6,8 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +99,26 @@ def test_a_ray_that_cannot_start_is_not_tried_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(ValueError, match="bad"):
         cluster._start_patiently()
+
+
+@pytest.mark.ray
+def test_another_ray_of_this_machine_is_left_alone() -> None:
+    """Ray joins what a file says was started last, whether it is there still or not."""
+    code = (
+        "import os, ray\nfrom pmd_ray.run.cluster import connected\nfrom pmd_ray.run.workers import WorkerPlan\n"
+        "with connected(WorkerPlan(1, 2, cpus=1)): print(ray.cluster_resources()['CPU'] == os.cpu_count())"
+    )
+    # Short, for the paths of sockets.
+    with tempfile.TemporaryDirectory(prefix="pmd-") as folder:
+        Path(folder, "ray").mkdir()
+        Path(folder, "ray", "ray_current_cluster").write_text("127.0.0.1:1", encoding="utf-8")
+        settings = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**settings, "RAY_TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    assert (done.returncode, done.stdout.split()[-1:]) == (0, ["True"])
