@@ -20,7 +20,7 @@ from pmd_ray.run.study_events import (
     StudyEvent,
     StudyListener,
 )
-from pmd_ray.train.events import EpochDone, GradeDone, GradeStarted, StepDone
+from pmd_ray.train.events import EpochDone, GradeDone, GradeStarted, StepDone, StepKept
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -136,6 +136,8 @@ class StageBars:
                 self._bars.update(
                     task, note=f"epoch {epoch.epoch}/{epoch.epochs}, validation MRR {epoch.valid_mrr:.3f}"
                 )
+            case StepKept() as kept:
+                self._bars.update(task, note=kept.text)
             case GradeDone() as done:
                 self._bars.update(task, note="" if done.mrr is None else f"test MRR {done.mrr:.3f}")
             case _:
@@ -183,6 +185,8 @@ class StageLines:
                 self._say(event.key, f"step {step.done}, loss {step.loss:.3f}")
             case StageEvent(event=EpochDone() as epoch):
                 self._say(event.key, f"epoch {epoch.epoch}/{epoch.epochs}, validation MRR {epoch.valid_mrr:.3f}")
+            case StageEvent(event=StepKept() as kept):
+                self._say(event.key, kept.text)
             case _:
                 pass
 

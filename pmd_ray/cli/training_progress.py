@@ -17,6 +17,7 @@ from pmd_ray.train.events import (
     GradeStarted,
     Listener,
     StepDone,
+    StepKept,
     TextsEncoded,
 )
 
@@ -83,6 +84,8 @@ class _Bars:
             case EpochDone():
                 self._end_encoding()
                 self._bars.update(self._grades[name], note=_epoch_note(event))
+            case StepKept():
+                self._bars.update(self._grades[name], note=event.text)
             case GradeDone():
                 self._end_encoding()
                 note = _done_note(event)
@@ -130,6 +133,8 @@ class _Lines:
                 line = f"{event.what}: {event.done}/{event.total} texts encoded"
             case EpochDone():
                 line = _epoch_note(event)
+            case StepKept():
+                line = event.text
             case GradeDone():
                 line = _done_note(event)
             case _:

@@ -21,7 +21,7 @@ from pmd_ray.run.study_events import StageEvent, StudyListener
 from pmd_ray.run.task_outcome import UNPREPARED, task_outcome
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
-from pmd_ray.train.events import EpochKept, Event
+from pmd_ray.train.events import EpochKept, Event, StepKept
 
 LAUNCHER_BYTES = 800 << 20
 """Of the process that starts a worker group, and the helpers that Ray Train starts beside it: 0.5 to 0.8 GB."""
@@ -173,7 +173,7 @@ class RayPool:
         if isinstance(event, StagePlaced):
             self._nodes.began(event)
             return
-        if isinstance(event, StageEvent) and isinstance(event.event, EpochKept):
+        if isinstance(event, StageEvent) and isinstance(event.event, EpochKept | StepKept):
             self._kept.add(event.key)
         self._listen(event)
 

@@ -10,18 +10,28 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import ray
+
 from pmd_ray.run.cluster import RAY_DEFAULTS, prepare_ray
+from pmd_ray.run.evidence import Evidence
+from pmd_ray.run.far_files import FarFiles
 from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.mailbox import Mailbox, Sender
+from pmd_ray.run.notices import leaving
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import WorkerError
 from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.checkpoint import Progress
+from pmd_ray.train.costs import PeakMemory
 from pmd_ray.train.events import GradeDone, Listener
 from pmd_ray.train.stage import Stage, stored_result, train_stage
 from pmd_ray.train.workers import Workers
@@ -47,36 +57,47 @@ def run_stage(
     shop: Workshop | None = None,
     listen: Listener,
     device: str | None = None,
+    evidence: Evidence | None = None,
+    far: FarFiles | None = None,
 ) -> GradeResult:
     """Train a stage under Ray Train, or return what is stored.
 
     Args:
         shop: What the caller has opened already; a worker group opens its own.
         device: `cpu` keeps off a GPU that is there; None takes the best.
+        evidence: Written beside the stage by the process that leads its training.
+        far: Where the nodes of a worker group share no disk.
 
     Raises:
         PmdError: as `train_stage` does, and StorageError for a full disk.
         WorkerError: workers were lost more often than the plan allows.
     """
     prepare_ray()
+    leaving()  # looks from now on; a place that nobody knows is an error before anything trains
     if plan.local:
-        return _run_locally(stage, shop or open_workshop(stage.chain, places), listen, device)
-    return _run_group(stage, places, plan, listen)
+        return _run_locally(stage, shop or open_workshop(stage.chain, places), listen, device, evidence)
+    return _run_group(stage, places, plan, listen, evidence, far)
 
 
-def _run_locally(stage: Stage, shop: Workshop, listen: Listener, device: str | None) -> GradeResult:
+def _run_locally(
+    stage: Stage, shop: Workshop, listen: Listener, device: str | None, evidence: Evidence | None
+) -> GradeResult:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Under torchrun the process group is torchrun's and lives for the whole chain: Ray's local controller would end
         # it after each grade and could not join it again.
         with storage_failures_named(stage.out):
-            return train_stage(stage, shop, workers=Workers.current(), listen=listen)
+            return train_stage(stage, shop, workers=Workers.current(), listen=listen, leaving=leaving)
     import torch
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     def loop() -> GradeResult:
+        memory = PeakMemory()
         with storage_failures_named(stage.out):
-            return train_stage(stage, shop, workers=workers, listen=listen, after_epoch=_report)
+            done = train_stage(stage, shop, workers=workers, listen=listen, after_epoch=_report, leaving=leaving)
+            if evidence is not None:
+                evidence.write(stage, shop, workers.device, memory)
+            return done
 
     workers = Workers.current(None if device is None else torch.device(device))
     result = TorchTrainer(
@@ -86,24 +107,30 @@ def _run_locally(stage: Stage, shop: Workshop, listen: Listener, device: str | N
     return done
 
 
-def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener) -> GradeResult:
+def _run_group(
+    stage: Stage, places: Places, plan: WorkerPlan, listen: Listener, evidence: Evidence | None, far: FarFiles | None
+) -> GradeResult:
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     stored = stored_result(stage.out, stage.key)
-    if stored is not None:  # A worker group costs 20 s of starts; a stored stage costs none.
+    # A worker group costs 20 s of starts; a stored stage costs none.
+    if stored is not None and (evidence is None or evidence.is_there(stage)):
         listen(GradeDone.of(stored, reused=True))
         return stored
     if plan.least < plan.most and os.environ.get(START_TIMEOUT) == RAY_DEFAULTS[START_TIMEOUT]:
         os.environ[START_TIMEOUT] = ELASTIC_START_S
-    storage = stage.work.absolute() / "ray"
-    with storage_failures_named(stage.out):  # Under Ray it would be the death of an actor, at length.
-        storage.mkdir(parents=True, exist_ok=True)
-    with Mailbox(listen) as mailbox:
+    with storage_failures_named(stage.out), _ray_folder(stage, far) as storage, Mailbox(listen) as mailbox:
         trainer = TorchTrainer(
             _group_loop,
-            train_loop_config={"stage": stage, "places": places, "send": mailbox.sender()},
+            train_loop_config={
+                "stage": stage,
+                "places": places,
+                "send": mailbox.sender(),
+                "evidence": evidence,
+                "far": far,
+            },
             torch_config=TorchConfig(backend="nccl" if plan.gpu else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=plan.count,
@@ -126,8 +153,6 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
         except (TrainingFailedError, RayError) as error:
             lost = error
         failure = mailbox.failure()
-    # Ray's record of this attempt: another one goes on from our own checkpoints.
-    shutil.rmtree(storage, ignore_errors=True)
     if failure is not None:
         raise failure
     if lost is not None:
@@ -135,23 +160,53 @@ def _run_group(stage: Stage, places: Places, plan: WorkerPlan, listen: Listener)
             f"grade '{stage.grade.name}': workers failed more often than the {plan.max_failures} times allowed, or "
             f"could not start: {_first_line(lost)}\n  The last epoch is kept; the same command goes on from it."
         ) from lost
+    if far is not None:
+        far.open().bring()
     result = stored_result(stage.out, stage.key)
     if result is None:
         raise WorkerError(f"grade '{stage.grade.name}' ended without a result in {stage.out}; is it on shared storage?")
     return result
 
 
+@contextmanager
+def _ray_folder(stage: Stage, far: FarFiles | None) -> Iterator[Path]:
+    """For Ray's record of one attempt: another attempt goes on from our own checkpoints."""
+    # Not among files that are copied to a bucket while Ray writes into it.
+    folder = stage.work.absolute() / "ray" if far is None else Path(tempfile.mkdtemp(prefix="pmd-ray-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _group_loop(config: dict[str, Any]) -> None:
     """Runs in every worker. Only what a new worker could mend may leave it as an exception."""
     stage: Stage = config["stage"]
     send: Sender = config["send"]
+    evidence: Evidence | None = config["evidence"]
+    far: FarFiles | None = config["far"]
     if send.has_failed():  # A new group after a failure that no group can mend.
         return
     try:
         with storage_failures_named(stage.out):
+            leaving()
+            workers, memory = Workers.current(), PeakMemory()
+            files = far.open() if far else None
+            stage = files.stage_here(stage) if files else stage
             # Of a graph by fingerprint each node has a copy of its own.
             shop = open_workshop(stage.chain, bring_graph(stage.chain.dataset.source, config["places"]))
-            train_stage(stage, shop, workers=Workers.current(), listen=send, after_epoch=_report)
+            if files and workers.leads:
+                files.bring()
+            heard = files.saving(send) if files else send
+            train_stage(stage, shop, workers=workers, listen=heard, after_epoch=_report, leaving=leaving)
+            if workers.leads and evidence is not None:
+                evidence.write(stage, shop, workers.device, memory)
+            if files and workers.leads:
+                files.hand_over()
+            if files:
+                workers.wait()  # the leader may be one of this node's
+                files.leave(ray.get_runtime_context().get_node_id())
     except Exception as error:
         # A lost neighbour shows as an error of the collective: a new group mends that. All else would only come again.
         if is_lost_neighbour(error):

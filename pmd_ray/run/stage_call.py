@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import ray
+
 from pmd_ray.run.cluster_leases import keep_leases
+from pmd_ray.run.evidence import PROVENANCE, Evidence
+from pmd_ray.run.far_files import FarFiles
 from pmd_ray.run.graphs import bring_graph
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.run.workers import WorkerPlan
-from pmd_ray.spec.attempt import AttemptState, FailureKind
+from pmd_ray.spec.attempt import AttemptState, FailureKind, Provenance
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.chain_stages import Facts, stages_of_chain
 from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerError
@@ -29,14 +33,12 @@ from pmd_ray.spec.places import Places
 from pmd_ray.store.artifacts import ArtifactBroken
 from pmd_ray.store.leases import Busy
 from pmd_ray.store.location import local_path
-from pmd_ray.store.provenance import gather
 from pmd_ray.store.store import AttemptWriter, Store
-from pmd_ray.train.costs import COSTS, Costs, PeakMemory, latency_ms
-from pmd_ray.train.events import EpochKept, Event, GradeStarted, Listener
+from pmd_ray.train.costs import COSTS, Costs
+from pmd_ray.train.events import EpochKept, Event, GradeDone, GradeStarted, Listener, StepKept
 from pmd_ray.train.stage import Stage
 from pmd_ray.train.workshop import Workshop, open_workshop
 
-PROVENANCE = "provenance.json"
 CURVES = "tensorboard"
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
 """What PyTorch's allocators say, on CPUs and GPUs."""
@@ -82,27 +84,38 @@ def _train_leased(job: StageJob, setting: StudySetting, send: Listener, store: S
             teacher = store.fetch(job.teacher_key) / "model"
         except ArtifactBroken as error:
             return StageOutcome(key=job.key, ending=Ending.BROKEN_TEACHER, message=str(error))
-    store.load_work(job.key)
-    memory = PeakMemory()
+    far = None
+    if store.local is None and not setting.plan.local:
+        node = ray.get_runtime_context().get_node_id()
+        far = FarFiles(storage=setting.storage, key=job.key, teacher_key=job.teacher_key, node=node)
+    else:
+        store.load_work(job.key)
     writer = store.begin(job.key, study=setting.study)
-    log = _AttemptLog(writer, send, keep=lambda: store.save_work(job.key), gpus=setting.gpus)
+    log = _AttemptLog(
+        writer,
+        send,
+        keep=lambda: None if far else store.save_work(job.key),  # a far group has done so itself
+        gpus=setting.gpus,
+        group=not setting.plan.local,
+    )
     try:
         with storage_failures_named(Path(store.location)):
-            _train(job, setting, store, teacher=teacher, log=log, memory=memory)
+            peak = _train(job, setting, store, teacher=teacher, log=log, far=far)
     except (KeyboardInterrupt, SystemExit):
         log.end(AttemptState.LOST, FailureKind.NODE_LOST)
         raise
     except Exception as error:
-        outcome = _failed(job.key, error, progressed=log.kept > 0)
+        outcome = _failed(job.key, error, progressed=log.progressed)
         log.end(AttemptState.FAILED, outcome.kind, error)
         return outcome
-    log.end(AttemptState.DONE, peak_memory_bytes=memory.resident())
-    return StageOutcome(key=job.key, ending=Ending.DONE, progressed=log.kept > 0)
+    log.end(AttemptState.DONE, peak_memory_bytes=peak)
+    return StageOutcome(key=job.key, ending=Ending.DONE, progressed=log.progressed)
 
 
 def _train(
-    job: StageJob, setting: StudySetting, store: Store, *, teacher: Path | None, log: _AttemptLog, memory: PeakMemory
-) -> None:
+    job: StageJob, setting: StudySetting, store: Store, *, teacher: Path | None, log: _AttemptLog, far: FarFiles | None
+) -> int | None:
+    """Train and publish; the highest resident memory of the process that led the training, in bytes."""
     import torch
 
     if setting.threads is not None:
@@ -119,53 +132,45 @@ def _train(
         curves=work / CURVES,
         control_of=job.control_of,
     )
-    result = run_stage(stage, setting.places, setting.plan, shop=shop, listen=log, device=setting.device)
-    _add_costs(stage, shop, setting, memory)
-    provenance = gather(
-        dataset=(shop.graph.name, shop.graph.fingerprint),
-        encoder=(job.chain.encoder.name, shop.source.fingerprint),
-        command=setting.command,
-        threads=torch.get_num_threads(),
+    result = run_stage(
+        stage,
+        setting.places,
+        setting.plan,
+        shop=shop,
+        listen=log,
+        device=setting.device,
+        evidence=Evidence(command=setting.command),
+        far=far,
     )
-    (stage.out / PROVENANCE).write_text(provenance.model_dump_json(indent=2), encoding="utf-8")
+    costs = Costs.model_validate_json((stage.out / COSTS).read_bytes())
+    provenance = Provenance.model_validate_json((stage.out / PROVENANCE).read_bytes())
     if work.joinpath(CURVES).is_dir():
         shutil.copytree(work / CURVES, stage.out / CURVES, dirs_exist_ok=True)
     store.publish(job.key, stage.out, provenance=provenance, seconds=result.seconds, cpu_seconds=result.cpu_seconds)
     store.clear_work(job.key)
-
-
-def _add_costs(stage: Stage, shop: Workshop, setting: StudySetting, memory: PeakMemory) -> None:
-    import torch
-
-    from pmd_ray.model.folder import load_trained
-    from pmd_ray.spec.chain_stages import device_class
-    from pmd_ray.train.precision import autocast_for
-
-    device = torch.device(setting.device)
-    resident, gpu = memory.resident(), memory.gpu()
-    model = load_trained(stage.out / "model", device=device).model.eval()
-    costs = Costs(
-        latency_ms=latency_ms(model, shop.texts, device, autocast_for(stage.grade.optimiser, device)),
-        peak_memory_bytes=resident,
-        gpu_memory_bytes=gpu,
-        device=device_class(stage.grade.optimiser, device.type),
-        threads=torch.get_num_threads(),
-    )
-    (stage.out / COSTS).write_text(costs.model_dump_json(indent=2), encoding="utf-8")
+    return costs.peak_memory_bytes
 
 
 class _AttemptLog:
     """Passes a training's events on, and keeps count of its epochs in the attempt's record."""
 
-    def __init__(self, writer: AttemptWriter, send: Listener, *, keep: Callable[[], None], gpus: float) -> None:
-        self._writer, self._send, self._keep, self._gpus = writer, send, keep, gpus
+    def __init__(
+        self, writer: AttemptWriter, send: Listener, *, keep: Callable[[], None], gpus: float, group: bool
+    ) -> None:
+        self._writer, self._send, self._keep, self._gpus, self._group = writer, send, keep, gpus, group
         self._begun, self._cpu_begun = time.perf_counter(), time.process_time()
         self.kept = 0
         """Epochs finished in this attempt."""
+        self.progressed = False
+        """Whether the next attempt goes on later than this one did."""
         self._epochs = self._started = 0
         self._first: int | None = None
+        self._cpu_told: float | None = None
+        self._cpu_before = 0.0
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, GradeStarted | EpochKept | GradeDone):
+            self._count_workers(event.cpu_seconds)
         match event:
             case GradeStarted():
                 self._epochs = event.epochs
@@ -174,9 +179,13 @@ class _AttemptLog:
                 if self._first is None:  # a worker group that replaces a lost one starts again, later
                     self._first = first
                 self._writer.update(first_epoch=self._first, epochs_started=self._started)
+            case StepKept():
+                self._keep()
+                self.progressed = True
             case EpochKept():
                 self.kept += 1
                 self._keep()
+                self.progressed = True
                 self._started += int(event.epoch < self._epochs)
                 cpu, gpu = self._cost()
                 self._writer.update(
@@ -207,9 +216,18 @@ class _AttemptLog:
             peak_memory_bytes=peak_memory_bytes,
         )
 
+    def _count_workers(self, cpu_seconds: float) -> None:
+        """What a group tells of its workers' time is that of all attempts."""
+        if self._cpu_told is None:
+            self._cpu_before = cpu_seconds
+        self._cpu_told = max(cpu_seconds, self._cpu_told or 0.0)
+
     def _cost(self) -> tuple[float, float]:
         """CPU- and GPU-seconds until now."""
-        return time.process_time() - self._cpu_begun, self._gpus * (time.perf_counter() - self._begun)
+        cpu = time.process_time() - self._cpu_begun
+        if self._group and self._cpu_told is not None:
+            cpu += self._cpu_told - self._cpu_before
+        return cpu, self._gpus * (time.perf_counter() - self._begun)
 
 
 def _failed(key: str, error: Exception, *, progressed: bool) -> StageOutcome:

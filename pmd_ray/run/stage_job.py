@@ -62,7 +62,7 @@ class StageOutcome:
     signature: str = ""
     """Where it failed: equal for the same bug."""
     progressed: bool = False
-    """Whether an epoch was finished in this attempt."""
+    """Whether the next attempt goes on later than this one did."""
 
 
 class Pool(Protocol):

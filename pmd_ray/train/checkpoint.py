@@ -6,6 +6,7 @@ one is the student that it keeps.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -21,6 +22,9 @@ from torch import nn
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.spec.disk import storing
 from pmd_ray.train.step import EarlierTails
+from pmd_ray.train.workers import Workers
+
+MODEL, OPTIMISER = "model.safetensors", "optimiser.pt"
 
 
 @dataclass
@@ -47,6 +51,13 @@ class Progress:
     """Sequences of the feature loss without any masked token."""
     texts: int = 0
     """Sequences that it looked at."""
+    midway: bool = False
+    """Kept within an epoch, because the machine is about to go."""
+
+    @property
+    def name(self) -> str:
+        """Of its checkpoint's folder: later ones sort behind earlier ones."""
+        return f"epoch-{self.epoch:04d}" + (f"-step-{self.steps:09d}" if self.midway else "")
 
 
 def save_checkpoint(
@@ -58,18 +69,18 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     earlier: EarlierTails,
 ) -> None:
-    """Write `folder/epoch-N`, then remove the older ones; StorageError where the disk refuses."""
+    """Write the progress's folder, then remove the older ones; StorageError where the disk refuses."""
     from safetensors.torch import save_file
 
-    final = folder / f"epoch-{progress.epoch:04d}"
+    final = folder / progress.name
     with whole_folder(final) as aside:
-        save_file(model_tensors(model), aside / "model.safetensors")
+        save_file(model_tensors(model), aside / MODEL)
         rest = {
             "objective": objective.state_dict(),
             "optimiser": optimiser.state_dict(),
             "earlier": {"vectors": earlier.vectors, "entities": earlier.entities},
         }
-        torch.save(rest, aside / "optimiser.pt")
+        torch.save(rest, aside / OPTIMISER)
         (aside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for old in _checkpoints(folder):
         if old != final:
@@ -80,20 +91,24 @@ def resume(
     folder: Path,
     key: str,
     *,
+    workers: Workers,
     model: BiEncoder,
     objective: nn.Module,
     optimiser: torch.optim.Optimizer,
-    device: torch.device,
 ) -> tuple[Progress, EarlierTails] | None:
-    """Load the last whole checkpoint of that stage key into the given objects; None where there is none."""
-    from safetensors.torch import load_file
+    """Load the last whole checkpoint of that stage key into the given objects; None where there is none.
 
-    found = _last_checkpoint(folder, key)
-    if found is None:
+    The leader reads and the others are sent what it read: they need not see its disk, nor see the same of it.
+    """
+    found = _last_checkpoint(folder, key) if workers.leads else None
+    told = workers.shared(json.dumps(asdict(found[1])).encode() if found else b"")
+    if not told:
         return None
-    place, progress = found
-    load_tensors(model, load_file(place / "model.safetensors", device=str(device)))
-    rest: dict[str, Any] = torch.load(place / "optimiser.pt", map_location=device, weights_only=True)
+    progress = Progress(**json.loads(told))
+    place = folder / progress.name
+    load_model_file(model, place / MODEL, workers)
+    data = workers.shared((place / OPTIMISER).read_bytes() if workers.leads else b"")
+    rest: dict[str, Any] = torch.load(io.BytesIO(data), map_location=workers.device, weights_only=True)
     objective.load_state_dict(rest["objective"])
     peaks = [group["peak"] for group in optimiser.param_groups]
     optimiser.load_state_dict(rest["optimiser"])
@@ -114,6 +129,13 @@ def model_tensors(model: BiEncoder) -> dict[str, torch.Tensor]:
     for role, tower in model.towers.items():
         tensors |= {f"{role}.{name}": value.detach().contiguous() for name, value in tower.state_dict().items()}
     return tensors
+
+
+def load_model_file(model: BiEncoder, path: Path, workers: Workers) -> None:
+    """Put the weights of a file that the leader reads into every worker's model."""
+    from safetensors.torch import load
+
+    load_tensors(model, load(workers.shared(path.read_bytes() if workers.leads else b"")))
 
 
 def load_tensors(model: BiEncoder, tensors: dict[str, torch.Tensor]) -> None:

@@ -59,6 +59,9 @@ class Curves:
     def validation(self, number: int, mrr: float) -> None:
         """Validation MRR after an epoch, at its last step."""
         self._scalars(number, {"valid/mrr": mrr})
+
+    def flush(self) -> None:
+        """Before a checkpoint: a killed training goes on behind it, and never writes these points again."""
         if self._file is not None:
             with storing(self._path):
                 self._file.flush()

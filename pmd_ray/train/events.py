@@ -32,6 +32,8 @@ class GradeStarted(Event):
     steps: int
     done: int
     epochs: int
+    cpu_seconds: float = 0.0
+    """Of all workers, until then."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,20 @@ class EpochKept(Event):
     """An epoch is checkpointed: a killed training goes on after it."""
 
     epoch: int
+    cpu_seconds: float = 0.0
+    """Of all workers since the grade's very beginning."""
+
+
+@dataclass(frozen=True)
+class StepKept(Event):
+    """A checkpoint within an epoch, after `done` updates, because a machine is about to be taken away."""
+
+    done: int
+
+    @property
+    def text(self) -> str:
+        """Such as `kept after step 12: its machine is about to be taken away`."""
+        return f"kept after step {self.done}: its machine is about to be taken away"
 
 
 @dataclass(frozen=True)
@@ -83,12 +99,15 @@ class GradeDone(Event):
     mrr: float | None
     seconds: float
     reused: bool
+    cpu_seconds: float = 0.0
 
     @classmethod
     def of(cls, result: GradeResult, *, reused: bool) -> GradeDone:
         """The event of a result; one that was there already costs no seconds."""
         mrr = result.test.all.mrr if result.test else None
-        return cls(result.name, mrr=mrr, seconds=0.0 if reused else result.seconds, reused=reused)
+        if reused:
+            return cls(result.name, mrr=mrr, seconds=0.0, reused=True)
+        return cls(result.name, mrr=mrr, seconds=result.seconds, reused=False, cpu_seconds=result.cpu_seconds)
 
 
 Listener = Callable[[Event], None]

@@ -6,6 +6,7 @@ call goes on from the last of them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -28,7 +29,7 @@ from pmd_ray.model.source import Source, load_source
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.disk import storing
 from pmd_ray.spec.encoder import EncoderConfig
-from pmd_ray.spec.errors import EncoderError, NotFiniteError
+from pmd_ray.spec.errors import EncoderError, NotFiniteError, StorageError
 from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.spec.streams import stream_key
@@ -36,7 +37,7 @@ from pmd_ray.train.ahead import ahead
 from pmd_ray.train.batches import Batches, MaskWords
 from pmd_ray.train.checkpoint import (
     Progress,
-    load_tensors,
+    load_model_file,
     model_tensors,
     read_progress,
     resume,
@@ -54,6 +55,7 @@ from pmd_ray.train.events import (
     GradeStarted,
     Listener,
     StepDone,
+    StepKept,
     TextsEncoded,
     silent,
 )
@@ -69,6 +71,8 @@ from pmd_ray.train.workshop import Workshop
 RESULT = "result.json"
 DETAIL_EVERY = 10
 """Steps between two measurements of each loss part's gradient."""
+KEEP_AGAIN_S = 20.0
+"""Between two checkpoints of a training whose machine is about to be taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,23 +113,25 @@ def train_stage(
     workers: Workers,
     listen: Listener = silent,
     after_epoch: Callable[[Progress], None] = lambda progress: None,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> GradeResult:
     """Train, select, evaluate and store one grade; call it on every worker.
 
     Args:
         after_epoch: Called after each epoch's checkpoint, on every worker.
+        leaving: Whether this worker's machine is about to be taken away: asked after each step, and where any worker
+            says so, there is a checkpoint within the epoch.
 
     Raises:
         NotFiniteError: the loss, its gradient or the model's vectors are not finite; the last good checkpoint is kept.
         StorageError: the disk refuses; the last good checkpoint is kept. Raised on every worker.
     """
-    done = stored_result(stage.out, stage.key)
+    done = _leaders(stored_result(stage.out, stage.key), workers)
     if done is not None:
-        workers.wait()
         if workers.leads:
             listen(GradeDone.of(done, reused=True))
         return done
-    training = _Training(stage, shop, workers, listen if workers.leads else silent)
+    training = _Training(stage, shop, workers, listen if workers.leads else silent, leaving)
     try:
         training.run(after_epoch)
         return training.finish()
@@ -133,11 +139,25 @@ def train_stage(
         raise training.way_out(error) from None
 
 
+def _leaders(result: GradeResult | None, workers: Workers) -> GradeResult | None:
+    """What the leader found or made: the others may see another disk, or its files later, and have their own clocks."""
+    told = workers.shared(result.model_dump_json(by_alias=True).encode() if result else b"")
+    return GradeResult.model_validate_json(told) if told else None
+
+
 class _Training:
     """The state of one grade while it trains."""
 
-    def __init__(self, stage: Stage, shop: Workshop, workers: Workers, listen: Listener) -> None:
-        self.stage, self.shop, self.workers, self.listen = stage, shop, workers, listen
+    def __init__(
+        self,
+        stage: Stage,
+        shop: Workshop,
+        workers: Workers,
+        listen: Listener,
+        leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.stage, self.shop, self.workers, self.listen, self.leaving = stage, shop, workers, listen, leaving
+        self._kept_at = -math.inf
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         self.grade = grade = stage.grade
         optimise = grade.optimiser
@@ -221,10 +241,10 @@ class _Training:
         found = resume(
             self.stage.work,
             self.stage.key,
+            workers=self.workers,
             model=self.model,
             objective=self.objective,
             optimiser=self.optimiser,
-            device=self.workers.device,
         )
         if found is None:
             return Progress(key=self.stage.key)
@@ -242,6 +262,7 @@ class _Training:
                 steps=epochs * self.batches.steps_per_epoch,
                 done=progress.steps,
                 epochs=epochs,
+                cpu_seconds=progress.cpu_seconds,
             )
         )
         if progress.epoch >= epochs:
@@ -256,7 +277,7 @@ class _Training:
         try:
             for epoch in range(progress.epoch, epochs):
                 self._epoch(epoch, curves)
-                self.listen(EpochKept(self.grade.name, epoch=progress.epoch))
+                self.listen(EpochKept(self.grade.name, epoch=progress.epoch, cpu_seconds=progress.cpu_seconds))
                 after_epoch(progress)
         finally:
             curves.close()
@@ -281,7 +302,8 @@ class _Training:
         progress = self.progress
         self.model.train()
         begun, tokens, operations = time.perf_counter(), 0, 0
-        for number, batch in ahead(self.batches.epoch(epoch)):
+        first = progress.steps - epoch * self.batches.steps_per_epoch
+        for number, batch in ahead(self.batches.epoch(epoch, first)):
             detailed = curves.wanted and number % DETAIL_EVERY == 0
             log = self.step.run(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
             progress.steps += 1
@@ -293,9 +315,10 @@ class _Training:
             speed = {"tokens_per_second": tokens / spent, "utilisation": operations / spent / self.peak}
             curves.step(progress.steps, log, **speed)
             self.listen(StepDone(self.grade.name, done=progress.steps, loss=log.loss, **speed))
+            self._keep_if_leaving(curves)
         progress.epoch = epoch + 1
         self._validate(curves)
-        self._save()
+        self._save(curves)
 
     def _validate(self, curves: Curves) -> None:
         """Choose by validation MRR, or keep the last epoch (the released code calls its last one best: 2.9, C19)."""
@@ -327,14 +350,27 @@ class _Training:
             )
         )
 
-    def _save(self) -> None:
-        self._add_time()
-        self.workers.lead(self._write_checkpoint)
+    def _keep_if_leaving(self, curves: Curves) -> None:
+        """All workers do the same: whose machine goes, and whether it is time again, is summed over them."""
+        due = self.workers.leads and time.perf_counter() - self._kept_at >= KEEP_AGAIN_S
+        if not all(self.workers.votes([self.leaving(), due])):
+            return
+        # A disk that refuses now costs the steps since the last epoch, as if nothing had been known.
+        with contextlib.suppress(StorageError):
+            self._save(curves, midway=True)
+            self.listen(StepKept(self.grade.name, done=self.progress.steps))
+        self._kept_at = time.perf_counter()
 
-    def _write_checkpoint(self) -> None:
+    def _save(self, curves: Curves, *, midway: bool = False) -> None:
+        self._add_time()
+        self.progress.midway = midway
+        self.workers.lead(lambda: self._write_checkpoint(curves))
+
+    def _write_checkpoint(self, curves: Curves) -> None:
         """The best file first: a checkpoint never names one that is not there."""
         progress, work = self.progress, self.stage.work
-        if progress.best_epoch == progress.epoch and self._needs_best_file():
+        curves.flush()
+        if progress.best_epoch == progress.epoch and self._needs_best_file() and not progress.midway:
             self._write_best()
         save_checkpoint(
             work,
@@ -399,11 +435,9 @@ class _Training:
 
     def finish(self) -> GradeResult:
         """Take the selected epoch, rank validation and test, and publish the grade's folder in one step."""
-        from safetensors.torch import load_file
-
         progress, stage = self.progress, self.stage
         if progress.best_epoch != progress.epoch:
-            load_tensors(self.model, load_file(self._best_file(), device=str(self.workers.device)))
+            load_model_file(self.model, self._best_file(), self.workers)
         fresh = self.last_valid is not None and self.last_valid[0] == progress.best_epoch
         valid = self.last_valid[1] if fresh and self.last_valid else self._rank("valid")
         test = self._rank("test")
@@ -429,7 +463,7 @@ class _Training:
         )
         self.workers.lead(lambda: self._publish(result, valid, test))
         self.listen(GradeDone.of(result, reused=False))
-        return result
+        return _leaders(result, self.workers) or result
 
     def _publish(self, result: GradeResult, valid: Ranked, test: Ranked) -> None:
         stage = self.stage

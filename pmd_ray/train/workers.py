@@ -6,7 +6,7 @@ Works in one process, under `torchrun` (its environment variables) and inside a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pmd_ray.spec.errors import StorageError
+
+PIECE_BYTES = 1 << 28
+"""Sent at once."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,12 @@ class Workers:
             dist.all_reduce(values)
         return values
 
+    def votes(self, asked: Sequence[bool]) -> list[bool]:
+        """Of each question whether any worker says yes."""
+        if self.size == 1:
+            return list(asked)
+        return [count > 0 for count in self.total(torch.tensor(asked, dtype=torch.int64, device=self.device)).tolist()]
+
     def sum_gradients(self, weights: Iterable[nn.Parameter]) -> None:
         """Sum the gradients of every weight over workers, in buckets of 64 MiB.
 
@@ -101,6 +110,18 @@ class Workers:
         if self.size > 1:
             dist.broadcast(tensor, src=0)
         return tensor
+
+    def shared(self, data: bytes) -> bytes:
+        """The leader's bytes on every worker, whatever the others give."""
+        if self.size == 1:
+            return data
+        length = int(self.broadcast(torch.tensor([len(data)], device=self.device)))
+        held = bytearray(data if self.leads else length)
+        view = memoryview(held)
+        for start in range(0, length, PIECE_BYTES):
+            part = torch.frombuffer(view[start : start + PIECE_BYTES], dtype=torch.uint8)
+            part.copy_(self.broadcast(part.to(self.device)))
+        return bytes(held)
 
     def lead(self, write: Callable[[], None]) -> None:
         """Let the leader write, the others waiting for it; where the disk refuses, all of them stop with its message.

@@ -114,6 +114,8 @@ class Moment:
     """`step`: after so many updates; `rename`: the checkpoint of that epoch is written and not yet renamed;
     `best`: the best file of that epoch is written and its checkpoint is not; `never`."""
     number: int = 0
+    leaving: int | None = None
+    """After so many updates the machine is about to be taken away."""
 
 
 def train_aside(stage: Stage, flag: Path, history: Path, moment: Moment) -> None:
@@ -121,9 +123,15 @@ def train_aside(stage: Stage, flag: Path, history: Path, moment: Moment) -> None
     torch.set_num_threads(1)
     _set_trap(moment, lambda: _wait_for_the_end(flag))
     events: list[Event] = []
+    steps = 0
+
+    def leaving() -> bool:
+        return moment.leaving is not None and steps >= moment.leaving
 
     def listen(event: Event) -> None:
+        nonlocal steps
         events.append(event)
+        steps = event.done if isinstance(event, StepDone) else steps
         if moment.kind == "step" and isinstance(event, StepDone) and event.done == moment.number:
             _wait_for_the_end(flag)
 
@@ -132,7 +140,7 @@ def train_aside(stage: Stage, flag: Path, history: Path, moment: Moment) -> None
         history.write_text(json.dumps({"progress": asdict(progress), "told": told}))
 
     shop = open_workshop(stage.chain, Places())
-    train_stage(stage, shop, workers=ALONE, listen=listen, after_epoch=after_epoch)
+    train_stage(stage, shop, workers=ALONE, listen=listen, after_epoch=after_epoch, leaving=leaving)
 
 
 def _set_trap(moment: Moment, wait: Callable[[], None]) -> None:

@@ -13,7 +13,8 @@ import torch
 from reference import tiny_study
 
 from pmd_ray.plan.tree import PlannedStage, StageTree
-from pmd_ray.run.stage_call import CURVES, PROVENANCE, StudySetting, failure_kind, train_job
+from pmd_ray.run.evidence import PROVENANCE
+from pmd_ray.run.stage_call import CURVES, StudySetting, failure_kind, train_job
 from pmd_ray.run.walk import Ending, StageJob
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.attempt import AttemptState, FailureKind

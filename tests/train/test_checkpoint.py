@@ -107,6 +107,7 @@ def test_curves_that_cannot_be_written(tmp_path: Path) -> None:
         curves = Curves(tmp_path / "curves", from_step=0)
         for step in range(100):
             curves.validation(step, 0.5)
+            curves.flush()
     with pytest.raises(StorageError, match="Not a directory"):
         (tmp_path / "file").touch()
         Curves(tmp_path / "file" / "curves", from_step=0)

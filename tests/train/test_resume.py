@@ -97,6 +97,23 @@ def test_killed_and_started_again(
     assert_one_curve(stage)
 
 
+@pytest.mark.parametrize(
+    ("leaving", "killed"), [(1, 2), (STEPS + 2, STEPS + 4), (2 * STEPS, 2 * STEPS + 1), (STEPS - 1, STEPS + 1)]
+)
+def test_a_machine_that_goes_costs_no_epoch(
+    student: Stage, whole: tuple[Stage, dict[str, Any]], tmp_path: Path, leaving: int, killed: int
+) -> None:
+    """Told of it within an epoch, the training keeps what it has; the next one goes on from that very step."""
+    stage = at(student, tmp_path)
+    tiny_chain.train_and_kill(stage, tmp_path, Moment("step", killed, leaving=leaving))
+    progress = read_progress(stage.work, stage.key)
+    kept = max(leaving, (killed - 1) // STEPS * STEPS)
+    assert progress is not None and (progress.steps, progress.epoch) == (kept, kept // STEPS)
+    tiny_chain.train_to_the_end(stage, tmp_path)
+    assert_same(stage, whole[0])
+    assert_one_curve(stage)
+
+
 def assert_one_curve(stage: Stage) -> None:
     """A killed attempt's points are replaced, those of kept epochs stay."""
     events = EventAccumulator(str(stage.curves)).Reload()

@@ -14,9 +14,11 @@ from reference import tiny_chain
 from torch import Tensor, nn
 
 from pmd_ray.spec.errors import StorageError
-from pmd_ray.train.events import silent
-from pmd_ray.train.stage import _Training, train_stage
+from pmd_ray.spec.results import GradeResult
+from pmd_ray.train.events import Event, GradeStarted, silent
+from pmd_ray.train.stage import Stage, _Training, train_stage
 from pmd_ray.train.workers import Workers
+from pmd_ray.train.workshop import Workshop
 
 pytestmark = pytest.mark.whole
 
@@ -82,6 +84,10 @@ def joined(rank: int, size: int, folder: Path) -> None:
     torch.save(found, folder / f"found-{size}-{rank}.pt")
     if size == 2:
         (folder / f"refused-{rank}").write_text(_refused(folder, workers))
+        (folder / f"apart-{rank}.json").write_text(_apart(folder, workers))
+    data = bytes(range(256))
+    assert workers.shared(data if workers.leads else b"other") == data and workers.shared(b"") == b""
+    assert workers.votes([rank == size - 1, False]) == [True, False]
     dist.destroy_process_group()
 
 
@@ -95,6 +101,38 @@ def _refused(folder: Path, workers: Workers) -> str:
     except StorageError as error:
         return str(error)
     return "nothing"
+
+
+def _apart(folder: Path, workers: Workers) -> str:
+    """The result where each worker has a disk of its own, and all stop within the second epoch and go on."""
+    stage, shop = stage_apart(folder, f"disk-{workers.rank}")
+    calls, started = 0, list[int]()
+
+    def leaving() -> bool:
+        """The last worker's machine is about to go after step 3; after step 4 all are gone."""
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return calls == 3 and not workers.leads
+
+    def listen(event: Event) -> None:
+        if isinstance(event, GradeStarted):
+            started.append(event.done)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(stage, shop, workers=workers, listen=listen, leaving=leaving)
+    result = train_stage(stage, shop, workers=workers, listen=listen)
+    assert started == ([0, 3] if workers.leads else [])
+    assert train_stage(stage, shop, workers=workers) == result
+    assert stage.out.is_dir() == workers.leads and not stage.work.exists()
+    return result.model_dump_json(by_alias=True)
+
+
+def stage_apart(folder: Path, disk: str) -> tuple[Stage, Workshop]:
+    """A student of two steps an epoch, on a disk."""
+    chain = tiny_chain.tiny(folder / "tiny", folder / "teachers" / "separate", **SETTINGS)
+    return dataclasses.replace(chain.stages[1], out=folder / disk / "grade", curves=None), chain.shop
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +215,14 @@ def test_where_the_leader_cannot_write_all_workers_stop(found: dict[int, list[di
     said = [(folder / f"refused-{rank}").read_text() for rank in range(2)]
     assert said[0] == said[1]
     assert "could not be written: Not a directory" in said[0]
+
+
+def test_workers_without_a_common_disk_go_on_together(found: dict[int, list[dict[str, Any]]], folder: Path) -> None:
+    """The leader alone has checkpoints, the last of them within an epoch; it ends as with one worker."""
+    results = [GradeResult.model_validate_json((folder / f"apart-{rank}.json").read_text()) for rank in range(2)]
+    assert results[0] == results[1]
+    stage, shop = stage_apart(folder, "alone")
+    alone = train_stage(stage, shop, workers=tiny_chain.ALONE)
+    assert results[0].steps == alone.steps == 4 and results[0].best_epoch == alone.best_epoch
+    assert results[0].test is not None and alone.test is not None
+    assert results[0].test.all.mrr == pytest.approx(alone.test.all.mrr, abs=1e-6)
