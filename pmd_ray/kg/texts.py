@@ -64,6 +64,14 @@ class Texts:
         relation = _cut(relation, second)
         return self._framed([_cut(body, first), relation], [_cut(parts, first), _filled(relation, Part.RELATION)])
 
+    def words(self) -> Ints:
+        """Ids of all words that a text of the graph may have, rising."""
+        pieces = self._pieces
+        parts = [pieces.entity_names, pieces.relations, pieces.inverse_relations, pieces.colon]
+        parts += [pieces.entity_descriptions] if self.config.description else []
+        found = np.unique(np.concatenate([part.values for part in parts]))
+        return np.union1d(found, [self._cls, self._sep]).astype(np.int64)
+
     def entity_string(self, entity: int, left_out: int = NOBODY) -> str:
         """The text that `entity_rows` holds the tokens of."""
         graph, config = self.graph, self.config

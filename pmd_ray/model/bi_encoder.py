@@ -73,8 +73,21 @@ class BiEncoder(nn.Module):
             config.hidden_dropout_prob = config.attention_probs_dropout_prob = probability
 
 
-def word_weights(tower: nn.Module) -> nn.Parameter:
-    """The table of word vectors [vocabulary, D]."""
+def word_module(tower: nn.Module) -> nn.Embedding:
+    """Where a tower keeps its word vectors."""
     getter: Any = tower
-    weight: nn.Parameter = getter.get_input_embeddings().weight
+    module: nn.Embedding = getter.get_input_embeddings()
+    return module
+
+
+def word_weights(tower: nn.Module) -> nn.Parameter:
+    """The table of word vectors [vocabulary, D], or [W, D] while those that are used are trained apart."""
+    module: Any = word_module(tower)
+    weight: nn.Parameter = module.weight
     return weight
+
+
+def word_places(tower: nn.Module, word_ids: Tensor) -> Tensor:
+    """The rows of that table in which words stand; see `model.used_words`."""
+    places: Tensor | None = getattr(word_module(tower), "places", None)
+    return word_ids if places is None else places[word_ids]

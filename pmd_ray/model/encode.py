@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize
 
 from pmd_ray.model import packed_bert
-from pmd_ray.model.bi_encoder import Pooling, word_weights
+from pmd_ray.model.bi_encoder import Pooling, word_places, word_weights
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Side
 from pmd_ray.spec.chunks import GROUP_TOKENS
@@ -271,7 +271,7 @@ def encode(
     """Outputs of all texts without a graph; the caller puts the tower into evaluation mode."""
     states = states or States()
     with torch.inference_mode(), autocast():
-        table = embedding(packed.word_ids, word_weights(tower))
+        table = embedding(word_places(tower, packed.word_ids), word_weights(tower))
         sides = [run_group(tower, table, group, states, pooling) for group in packed.groups]
     return _joined(packed, sides, table.detach(), states)
 
@@ -301,7 +301,8 @@ class TowerPass:
     ) -> None:
         self._tower, self._packed, self._pooling, self._states = tower, packed, pooling, states
         self._seeds, self._autocast = seeds, autocast
-        self._table = embedding(packed.word_ids, word_weights(tower)).detach().requires_grad_()
+        self._places = word_places(tower, packed.word_ids)
+        self._table = embedding(self._places, word_weights(tower)).detach().requires_grad_()
         if recompute:
             with torch.no_grad():
                 sides = list(self._forward())
@@ -337,7 +338,7 @@ class TowerPass:
             return
         if weights.grad is None:
             weights.grad = torch.zeros_like(weights)
-        weights.grad.index_add_(0, self._packed.word_ids, self._table.grad)
+        weights.grad.index_add_(0, self._places, self._table.grad)
         self._table.grad = None
 
 

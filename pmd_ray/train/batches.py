@@ -106,6 +106,12 @@ class Batches:
         samples = self._order_of[1][step * self.batch : (step + 1) * self.batch]
         return self._of_samples(samples[self._rank :: self._size], epoch, step)
 
+    def words(self) -> Ints | None:
+        """Ids of all words that a batch may have, rising; None: any word of the vocabulary."""
+        if self.grade.mask.rate > 0 and self.grade.mask.replace == "80_10_10":
+            return None
+        return np.union1d(self.texts.words(), [self._words.mask_id]).astype(np.int64)
+
     def negatives(self, queries: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """[B, B] and [B]: where another query's answer, and the own head, are no known answers."""
         heads, relations = queries[:, 0], queries[:, 1]

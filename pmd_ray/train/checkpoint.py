@@ -25,6 +25,8 @@ from pmd_ray.train.step import EarlierTails
 from pmd_ray.train.workers import Workers
 
 MODEL, OPTIMISER = "model.safetensors", "optimiser.pt"
+LAYOUT = 1
+"""1: the optimiser knows the used words alone."""
 
 
 @dataclass
@@ -53,6 +55,10 @@ class Progress:
     """Sequences that it looked at."""
     midway: bool = False
     """Kept within an epoch, because the machine is about to go."""
+    pending_decay: float = 1.0
+    """`UsedWords.pending`."""
+    layout: int = 0
+    """Of the optimiser's state: one of another version is never resumed."""
 
     @property
     def name(self) -> str:
@@ -72,6 +78,7 @@ def save_checkpoint(
     """Write the progress's folder, then remove the older ones; StorageError where the disk refuses."""
     from safetensors.torch import save_file
 
+    progress.layout = LAYOUT
     final = folder / progress.name
     with whole_folder(final) as aside:
         save_file(model_tensors(model), aside / MODEL)
@@ -151,7 +158,7 @@ def _last_checkpoint(folder: Path, key: str) -> tuple[Path, Progress] | None:
     """The last whole checkpoint of that stage key; None where there is none."""
     for place in reversed(_checkpoints(folder)):
         progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
-        if progress.key == key:
+        if progress.key == key and progress.layout == LAYOUT:
             return place, progress
     return None
 

@@ -26,6 +26,7 @@ from pmd_ray.model.folder import ModelCard, load_trained, save_model
 from pmd_ray.model.losses import Setting
 from pmd_ray.model.operations import product_rate
 from pmd_ray.model.source import Source, load_source
+from pmd_ray.model.used_words import UsedWords
 from pmd_ray.spec.chain import ChainConfig
 from pmd_ray.spec.disk import storing
 from pmd_ray.spec.encoder import EncoderConfig
@@ -181,6 +182,8 @@ class _Training:
         )
         self.teacher = self._teacher(teacher.model) if teacher else None
         self.schedule = Schedule(optimise, self.batches.steps_per_epoch)
+        self.parameters = self.model.parameter_count()
+        self.words = UsedWords(self.model, self.batches.words())
         self.optimiser = make_optimiser(self.model, self.objective, optimise)
         self.step = Step(
             self.model,
@@ -238,17 +241,19 @@ class _Training:
         )
 
     def _resumed(self) -> Progress:
-        found = resume(
-            self.stage.work,
-            self.stage.key,
-            workers=self.workers,
-            model=self.model,
-            objective=self.objective,
-            optimiser=self.optimiser,
-        )
+        with self.words.whole(settle=False):
+            found = resume(
+                self.stage.work,
+                self.stage.key,
+                workers=self.workers,
+                model=self.model,
+                objective=self.objective,
+                optimiser=self.optimiser,
+            )
         if found is None:
             return Progress(key=self.stage.key)
         progress, self.step.earlier = found
+        self.words.pending = progress.pending_decay
         return progress
 
     def run(self, after_epoch: Callable[[Progress], None]) -> None:
@@ -258,7 +263,7 @@ class _Training:
             GradeStarted(
                 self.grade.name,
                 layers=self.model.layers,
-                parameters=self.model.parameter_count(),
+                parameters=self.parameters,
                 steps=epochs * self.batches.steps_per_epoch,
                 done=progress.steps,
                 epochs=epochs,
@@ -306,6 +311,7 @@ class _Training:
         for number, batch in ahead(self.batches.epoch(epoch, first)):
             detailed = curves.wanted and number % DETAIL_EVERY == 0
             log = self.step.run(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
+            self.words.decayed(1.0 - log.learning_rate * self.grade.optimiser.weight_decay)
             progress.steps += 1
             progress.unmasked_texts += log.unmasked_texts
             progress.texts += log.texts
@@ -317,8 +323,9 @@ class _Training:
             self.listen(StepDone(self.grade.name, done=progress.steps, loss=log.loss, **speed))
             self._keep_if_leaving(curves)
         progress.epoch = epoch + 1
-        self._validate(curves)
-        self._save(curves)
+        with self.words.whole(settle=True):
+            self._validate(curves)
+            self._save(curves)
 
     def _validate(self, curves: Curves) -> None:
         """Choose by validation MRR, or keep the last epoch (the released code calls its last one best: 2.9, C19)."""
@@ -356,14 +363,14 @@ class _Training:
         if not all(self.workers.votes([self.leaving(), due])):
             return
         # A disk that refuses now costs the steps since the last epoch, as if nothing had been known.
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError), self.words.whole(settle=False):
             self._save(curves, midway=True)
             self.listen(StepKept(self.grade.name, done=self.progress.steps))
         self._kept_at = time.perf_counter()
 
     def _save(self, curves: Curves, *, midway: bool = False) -> None:
         self._add_time()
-        self.progress.midway = midway
+        self.progress.midway, self.progress.pending_decay = midway, self.words.pending
         self.workers.lead(lambda: self._write_checkpoint(curves))
 
     def _write_checkpoint(self, curves: Curves) -> None:
@@ -435,6 +442,10 @@ class _Training:
 
     def finish(self) -> GradeResult:
         """Take the selected epoch, rank validation and test, and publish the grade's folder in one step."""
+        with self.words.whole(settle=False):
+            return self._finish()
+
+    def _finish(self) -> GradeResult:
         progress, stage = self.progress, self.stage
         if progress.best_epoch != progress.epoch:
             load_model_file(self.model, self._best_file(), self.workers)
