@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pmd_ray.cli.distill import Overrides
-from pmd_ray.cli.options import EitherFormats, Formats, Home, Json, formats_of, gpus_of_stage
+from pmd_ray.cli.options import EitherFormats, Formats, Home, Journal, Json, formats_of, gpus_of_stage
 from pmd_ray.cli.output import print_json, say, warn
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -102,6 +102,7 @@ def resume(
         str | None, typer.Option(metavar="N|MIN:MAX[,spread]", help="Workers of each stage (default: as before).")
     ] = None,
     home: Home = None,
+    journal: Journal = None,
     formats: EitherFormats = None,
     json: Json = False,
 ) -> None:
@@ -116,8 +117,10 @@ def resume(
         from pmd_ray.cli.search import resume_search
 
         given = Given(cpus=cpus, gpus=gpus, slots=slots, workers=workers, home=home)
-        resume_search(context, run, given, formats=formats, json=json)
+        resume_search(context, run, given, journal=journal, formats=formats, json=json)
         return
+    if journal is not None:
+        raise UserError(f"--journal: {run} is no search and has no trials; leave it out")
     if is_search(run.parent) and run.name == CONFIRM:
         raise UserError(f"{run} confirms the search in {run.parent}; go on with it: pmd resume {run.parent}")
     record = read_record(run)

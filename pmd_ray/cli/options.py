@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
 ]
+Journal = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="FILE", help="Also write the trials as an Optuna journal, for optuna-dashboard."),
+]
 Home = Annotated[
     Path | None,
     typer.Option(

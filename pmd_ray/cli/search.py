@@ -11,7 +11,7 @@ import typer
 
 from pmd_ray.cli.ablate import STORAGE, Cpus, Device, Given, Gpus, Slots, Storage, Workers, options_for
 from pmd_ray.cli.distill import Overrides
-from pmd_ray.cli.options import Home, Json, SearchFormats, formats_of
+from pmd_ray.cli.options import Home, Journal, Json, SearchFormats, formats_of
 from pmd_ray.cli.output import print_json, say, warn
 from pmd_ray.cli.quiet import quieten
 from pmd_ray.cli.stopping import stoppable
@@ -31,10 +31,6 @@ AtOnce = Annotated[
         min=1,
         help="Trials at once (default: stages at once). 1 tries the same points again, whatever the machine.",
     ),
-]
-Journal = Annotated[
-    Path | None,
-    typer.Option("--journal", metavar="FILE", help="Also write the trials as an Optuna journal, for optuna-dashboard."),
 ]
 
 
@@ -91,6 +87,7 @@ def resume_search(
     run: Path,
     given: Given,
     *,
+    journal: Path | None,
     formats: list[str] | None,
     json: bool,
 ) -> None:
@@ -122,7 +119,7 @@ def resume_search(
         file=record.file,
         overrides=record.overrides,
         at_once=record.at_once,
-        journal=None,
+        journal=journal,
         formats=formats,
         json=json,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,7 +22,7 @@ PROVENANCE = "provenance.json"
 class Evidence:
     """What a stage's card says of its training that a stage alone does not know."""
 
-    command: str
+    command: str = field(repr=False)
     """That asked for it."""
 
     @staticmethod

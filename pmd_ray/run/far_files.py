@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pmd_ray.store.store import Store
 from pmd_ray.train.events import EpochKept, Event, Listener, StepKept
@@ -19,8 +19,8 @@ from pmd_ray.train.stage import Stage
 class FarFiles:
     """Where they are: plain values, so that it travels to every worker."""
 
-    storage: str
-    """The bucket."""
+    storage: str = field(repr=False)
+    """The bucket; Ray Train shows what workers are given as text, and an address may hold a secret."""
     key: str
     teacher_key: str | None
     node: str

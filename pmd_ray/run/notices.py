@@ -36,18 +36,22 @@ class Notices:
     def __init__(self, look: Callable[[], bool], *, every_s: float = LOOK_EVERY_S) -> None:
         self._look, self._every_s = look, every_s
         self._told = False
+        self._closed = threading.Event()
         threading.Thread(target=self._watch, name="notices", daemon=True).start()
 
     def __call__(self) -> bool:
         return self._told
 
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
     def _watch(self) -> None:
-        pause = threading.Event()
-        while True:
+        while not self._closed.is_set():
             # No answer says nothing: what was told stays told.
             with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
                 self._told = self._look()
-            pause.wait(self._every_s)
+            self._closed.wait(self._every_s)
 
 
 def leaving() -> bool:

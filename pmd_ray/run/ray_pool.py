@@ -118,10 +118,12 @@ class RayPool:
         sender = StageSender(self._mailbox.sender(writers=self.slots()), job.key)
         plan = self._setting.plan
         asked = plan.resources() if self._group else {"CPU": self._cpus, "GPU": self._gpus}
+        # A launcher writes nothing of a group's: it is the workers that keep away.
+        away = self._nodes.away(job.key, resources=asked, workers=plan.least) if self._group else {}
         options = {} if self._group else self._nodes.options(job.key, resources=asked)
         task = self._task.options(**options) if options else self._task
         self._nodes.submitted(job.key)
-        self._running[task.remote(job, self._setting, sender)] = job.key
+        self._running[task.remote(job, self._setting, sender, away)] = job.key
 
     def wait(self, seconds: float) -> list[StageOutcome]:
         """What has ended."""
@@ -162,7 +164,7 @@ class RayPool:
     def _ended(self, key: str, reference: Any) -> StageOutcome:
         outcome = task_outcome(key, reference)
         if outcome.kind is FailureKind.DISK:
-            self._nodes.refused(key)
+            self._nodes.refused(key, outcome.node)
             self._rests[key] = time.monotonic() + STORAGE_PAUSE_S
         if outcome.signature == UNPREPARED:
             self._nodes.unprepared(key)
@@ -228,7 +230,7 @@ class StageSender:
         self._sender.put(StagePlaced(self._key, node, ray.util.get_node_ip_address()))
 
 
-def _train(job: StageJob, setting: StudySetting, send: StageSender) -> StageOutcome:
+def _train(job: StageJob, setting: StudySetting, send: StageSender, away: dict[str, str]) -> StageOutcome:
     prepare_ray()
     send.placed()
-    return train_job(job, setting, send)
+    return train_job(job, setting, send, away)

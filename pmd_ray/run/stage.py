@@ -12,9 +12,10 @@ import pickle
 import shutil
 import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ray
@@ -23,11 +24,11 @@ from pmd_ray.run.cluster import RAY_DEFAULTS, prepare_ray
 from pmd_ray.run.evidence import Evidence
 from pmd_ray.run.far_files import FarFiles
 from pmd_ray.run.graphs import bring_graph
-from pmd_ray.run.mailbox import Mailbox, Sender
-from pmd_ray.run.notices import leaving
+from pmd_ray.run.mailbox import Mailbox, NodeStorageError, Sender
+from pmd_ray.run.notices import Notices, leaving
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
-from pmd_ray.spec.errors import WorkerError
+from pmd_ray.spec.errors import StorageError, WorkerError
 from pmd_ray.spec.places import Places
 from pmd_ray.spec.results import GradeResult
 from pmd_ray.train.checkpoint import Progress
@@ -59,6 +60,7 @@ def run_stage(
     device: str | None = None,
     evidence: Evidence | None = None,
     far: FarFiles | None = None,
+    away: Mapping[str, str] = MappingProxyType({}),
 ) -> GradeResult:
     """Train a stage under Ray Train, or return what is stored.
 
@@ -67,6 +69,7 @@ def run_stage(
         device: `cpu` keeps off a GPU that is there; None takes the best.
         evidence: Written beside the stage by the process that leads its training.
         far: Where the nodes of a worker group share no disk.
+        away: Labels that the nodes of a worker group must have.
 
     Raises:
         PmdError: as `train_stage` does, and StorageError for a full disk.
@@ -76,7 +79,7 @@ def run_stage(
     leaving()  # looks from now on; a place that nobody knows is an error before anything trains
     if plan.local:
         return _run_locally(stage, shop or open_workshop(stage.chain, places), listen, device, evidence)
-    return _run_group(stage, places, plan, listen, evidence, far)
+    return _run_group(stage, places, plan, listen, evidence, far, away)
 
 
 def _run_locally(
@@ -95,7 +98,7 @@ def _run_locally(
         memory = PeakMemory()
         with storage_failures_named(stage.out):
             done = train_stage(stage, shop, workers=workers, listen=listen, after_epoch=_report, leaving=leaving)
-            if evidence is not None:
+            if evidence is not None and not evidence.is_there(stage):
                 evidence.write(stage, shop, workers.device, memory)
             return done
 
@@ -108,7 +111,13 @@ def _run_locally(
 
 
 def _run_group(
-    stage: Stage, places: Places, plan: WorkerPlan, listen: Listener, evidence: Evidence | None, far: FarFiles | None
+    stage: Stage,
+    places: Places,
+    plan: WorkerPlan,
+    listen: Listener,
+    evidence: Evidence | None,
+    far: FarFiles | None,
+    away: Mapping[str, str],
 ) -> GradeResult:
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -121,7 +130,7 @@ def _run_group(
         return stored
     if plan.least < plan.most and os.environ.get(START_TIMEOUT) == RAY_DEFAULTS[START_TIMEOUT]:
         os.environ[START_TIMEOUT] = ELASTIC_START_S
-    with storage_failures_named(stage.out), _ray_folder(stage, far) as storage, Mailbox(listen) as mailbox:
+    with storage_failures_named(stage.out), _ray_folder(stage, far) as storage, Mailbox(listen, leaving) as mailbox:
         trainer = TorchTrainer(
             _group_loop,
             train_loop_config={
@@ -130,6 +139,7 @@ def _run_group(
                 "send": mailbox.sender(),
                 "evidence": evidence,
                 "far": far,
+                "gpu": plan.gpu,
             },
             torch_config=TorchConfig(backend="nccl" if plan.gpu else "gloo"),
             scaling_config=ScalingConfig(
@@ -137,6 +147,7 @@ def _run_group(
                 use_gpu=plan.gpu,
                 resources_per_worker=plan.resources(),
                 placement_strategy="SPREAD" if plan.spread else "PACK",
+                label_selector=dict(away) or None,
             ),
             run_config=RunConfig(
                 name=f"stage-{stage.key[:16]}",
@@ -172,7 +183,8 @@ def _run_group(
 def _ray_folder(stage: Stage, far: FarFiles | None) -> Iterator[Path]:
     """For Ray's record of one attempt: another attempt goes on from our own checkpoints."""
     # Not among files that are copied to a bucket while Ray writes into it.
-    folder = stage.work.absolute() / "ray" if far is None else Path(tempfile.mkdtemp(prefix="pmd-ray-"))
+    folder = stage.work.absolute() / "ray" if far is None else Path(tempfile.gettempdir()) / f"pmd-ray-{stage.key[:16]}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
@@ -182,39 +194,66 @@ def _ray_folder(stage: Stage, far: FarFiles | None) -> Iterator[Path]:
 
 def _group_loop(config: dict[str, Any]) -> None:
     """Runs in every worker. Only what a new worker could mend may leave it as an exception."""
-    stage: Stage = config["stage"]
+    from torch import distributed
+
     send: Sender = config["send"]
-    evidence: Evidence | None = config["evidence"]
     far: FarFiles | None = config["far"]
+    here = ray.get_runtime_context().get_node_id()
     if send.has_failed():  # A new group after a failure that no group can mend.
+        if far is not None:
+            far.open().leave(here)
         return
     try:
-        with storage_failures_named(stage.out):
-            leaving()
-            workers, memory = Workers.current(), PeakMemory()
-            files = far.open() if far else None
-            stage = files.stage_here(stage) if files else stage
-            # Of a graph by fingerprint each node has a copy of its own.
-            shop = open_workshop(stage.chain, bring_graph(stage.chain.dataset.source, config["places"]))
-            if files and workers.leads:
-                files.bring()
-            heard = files.saving(send) if files else send
-            train_stage(stage, shop, workers=workers, listen=heard, after_epoch=_report, leaving=leaving)
-            if workers.leads and evidence is not None:
-                evidence.write(stage, shop, workers.device, memory)
-            if files and workers.leads:
-                files.hand_over()
-            if files:
-                workers.wait()  # the leader may be one of this node's
-                files.leave(ray.get_runtime_context().get_node_id())
+        _train_in_group(config, here)
     except Exception as error:
         # A lost neighbour shows as an error of the collective: a new group mends that. All else would only come again.
         if is_lost_neighbour(error):
             raise
+        told = portable(error)
+        if isinstance(told, StorageError):
+            told = NodeStorageError(f"{ray.util.get_node_ip_address()}: {told}", here)
         # The exception ends the whole group, so that no other worker waits for this one; the next group sees what was
-        # sent and returns at once.
-        send.fail(portable(error))
+        # sent and returns at once. What the leader says is most of the truth: it alone has the checkpoints.
+        send.fail(told, counts_most=not distributed.is_initialized() or distributed.get_rank() == 0)
         raise
+
+
+def _train_in_group(config: dict[str, Any], here: str) -> None:
+    import torch
+
+    stage: Stage = config["stage"]
+    send: Sender = config["send"]
+    evidence: Evidence | None = config["evidence"]
+    far: FarFiles | None = config["far"]
+    leaving()
+    workers = Workers.current(None if config["gpu"] else torch.device("cpu"))
+    memory = PeakMemory()
+    files = far.open() if far else None
+    stage = files.stage_here(stage) if files else stage
+    with storage_failures_named(stage.out), _leaving_of_group(send, workers) as goes:
+        # Of a graph by fingerprint each node has a copy of its own.
+        shop = open_workshop(stage.chain, bring_graph(stage.chain.dataset.source, config["places"]))
+        if files and workers.leads:
+            files.bring()
+        heard = files.saving(send) if files else send
+        train_stage(stage, shop, workers=workers, listen=heard, after_epoch=_report, leaving=goes)
+        if workers.leads and evidence is not None and not evidence.is_there(stage):
+            evidence.write(stage, shop, workers.device, memory)
+        if files and workers.leads:
+            files.hand_over()
+        if files:
+            workers.wait()  # the leader may be one of this node's
+            files.leave(here)
+
+
+@contextmanager
+def _leaving_of_group(send: Sender, workers: Workers) -> Iterator[Callable[[], bool]]:
+    """Whether this machine is about to go, or, as the leader asks, the launcher's: the group ends with it."""
+    if not workers.leads:
+        yield leaving
+        return
+    with closing(Notices(send.reader_leaves)) as told:
+        yield lambda: leaving() or told()
 
 
 def is_lost_neighbour(error: Exception) -> bool:

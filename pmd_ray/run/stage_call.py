@@ -10,10 +10,11 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import ray
 
@@ -21,6 +22,7 @@ from pmd_ray.run.cluster_leases import keep_leases
 from pmd_ray.run.evidence import PROVENANCE, Evidence
 from pmd_ray.run.far_files import FarFiles
 from pmd_ray.run.graphs import bring_graph
+from pmd_ray.run.mailbox import NodeStorageError
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
@@ -32,7 +34,7 @@ from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerE
 from pmd_ray.spec.places import Places
 from pmd_ray.store.artifacts import ArtifactBroken
 from pmd_ray.store.leases import Busy
-from pmd_ray.store.location import local_path
+from pmd_ray.store.location import local_path, without_secrets
 from pmd_ray.store.store import AttemptWriter, Store
 from pmd_ray.train.costs import COSTS, Costs
 from pmd_ray.train.events import EpochKept, Event, GradeDone, GradeStarted, Listener, StepKept
@@ -61,8 +63,14 @@ class StudySetting:
     """Of a stage, all its workers together; a fraction shares one."""
 
 
-def train_job(job: StageJob, setting: StudySetting, send: Listener) -> StageOutcome:
-    """Train a stage unless it is stored, or another run trains it."""
+def train_job(
+    job: StageJob, setting: StudySetting, send: Listener, away: Mapping[str, str] = MappingProxyType({})
+) -> StageOutcome:
+    """Train a stage unless it is stored, or another run trains it.
+
+    Args:
+        away: Labels that the nodes of a group's workers must have.
+    """
     store = _open_store(setting.storage)
     if store.has(job.key):
         return StageOutcome(key=job.key, ending=Ending.STORED)
@@ -70,14 +78,16 @@ def train_job(job: StageJob, setting: StudySetting, send: Listener) -> StageOutc
         with store.lease(job.key):
             if store.has(job.key):
                 return StageOutcome(key=job.key, ending=Ending.STORED)
-            return _train_leased(job, setting, send, store)
+            return _train_leased(job, setting, send, store, away)
     except Busy:
         return StageOutcome(key=job.key, ending=Ending.BUSY)
     except Exception as error:
         return _failed(job.key, error, progressed=False)
 
 
-def _train_leased(job: StageJob, setting: StudySetting, send: Listener, store: Store) -> StageOutcome:
+def _train_leased(
+    job: StageJob, setting: StudySetting, send: Listener, store: Store, away: Mapping[str, str]
+) -> StageOutcome:
     teacher: Path | None = None
     if job.teacher_key is not None:
         try:
@@ -100,10 +110,13 @@ def _train_leased(job: StageJob, setting: StudySetting, send: Listener, store: S
     )
     try:
         with storage_failures_named(Path(store.location)):
-            peak = _train(job, setting, store, teacher=teacher, log=log, far=far)
+            peak = _train(job, setting, store, teacher=teacher, log=log, far=far, away=away)
     except (KeyboardInterrupt, SystemExit):
         log.end(AttemptState.LOST, FailureKind.NODE_LOST)
         raise
+    except ArtifactBroken as error:  # only another node of a group has found it so
+        log.end(AttemptState.LOST, FailureKind.NODE_LOST, error)
+        return StageOutcome(key=job.key, ending=Ending.BROKEN_TEACHER, message=str(error))
     except Exception as error:
         outcome = _failed(job.key, error, progressed=log.progressed)
         log.end(AttemptState.FAILED, outcome.kind, error)
@@ -113,7 +126,14 @@ def _train_leased(job: StageJob, setting: StudySetting, send: Listener, store: S
 
 
 def _train(
-    job: StageJob, setting: StudySetting, store: Store, *, teacher: Path | None, log: _AttemptLog, far: FarFiles | None
+    job: StageJob,
+    setting: StudySetting,
+    store: Store,
+    *,
+    teacher: Path | None,
+    log: _AttemptLog,
+    far: FarFiles | None,
+    away: Mapping[str, str],
 ) -> int | None:
     """Train and publish; the highest resident memory of the process that led the training, in bytes."""
     import torch
@@ -139,8 +159,9 @@ def _train(
         shop=shop,
         listen=log,
         device=setting.device,
-        evidence=Evidence(command=setting.command),
+        evidence=Evidence(command=without_secrets(setting.command)),
         far=far,
+        away=away,
     )
     costs = Costs.model_validate_json((stage.out / COSTS).read_bytes())
     provenance = Provenance.model_validate_json((stage.out / PROVENANCE).read_bytes())
@@ -169,19 +190,20 @@ class _AttemptLog:
         self._cpu_before = 0.0
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, GradeStarted | EpochKept | GradeDone):
+        if isinstance(event, GradeStarted | StepKept | EpochKept | GradeDone):
             self._count_workers(event.cpu_seconds)
         match event:
             case GradeStarted():
                 self._epochs = event.epochs
-                first = event.done * event.epochs // event.steps if event.steps else 0
-                self._started += int(first < event.epochs)
+                self._started += int(event.epochs_done < event.epochs)
                 if self._first is None:  # a worker group that replaces a lost one starts again, later
-                    self._first = first
+                    self._first = event.epochs_done
                 self._writer.update(first_epoch=self._first, epochs_started=self._started)
             case StepKept():
                 self._keep()
                 self.progressed = True
+                cpu, gpu = self._cost()
+                self._writer.update(cpu_seconds=cpu, gpu_seconds=gpu)
             case EpochKept():
                 self.kept += 1
                 self._keep()
@@ -235,6 +257,7 @@ def _failed(key: str, error: Exception, *, progressed: bool) -> StageOutcome:
         key=key,
         ending=Ending.FAILED,
         kind=failure_kind(error),
+        node=error.node if isinstance(error, NodeStorageError) else None,
         message=f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000],
         signature=_signature(error),
         progressed=progressed,

@@ -61,6 +61,8 @@ class StageOutcome:
     message: str = ""
     signature: str = ""
     """Where it failed: equal for the same bug."""
+    node: str | None = None
+    """Whose disk refused; None: that of the node where the stage began."""
     progressed: bool = False
     """Whether the next attempt goes on later than this one did."""
 

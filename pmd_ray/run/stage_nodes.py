@@ -55,10 +55,12 @@ class StageNodes:
         """It is nowhere until it begins."""
         self._at.pop(key, None)
 
-    def refused(self, key: str) -> None:
-        """The disk refused a stage where it ran last."""
-        if key in self._at:
-            self._refused.setdefault(key, set()).add(self._at[key].node)
+    def refused(self, key: str, node: str | None = None) -> None:
+        """The disk refused a stage on a node; by default where it ran last."""
+        if node is None and key in self._at:
+            node = self._at[key].node
+        if node is not None:
+            self._refused.setdefault(key, set()).add(node)
 
     def unprepared(self, key: str) -> None:
         """A node could not make a process for a stage, as one whose disk is full."""
@@ -82,20 +84,33 @@ class StageNodes:
         Args:
             resources: What the task asks for.
         """
-        refused, turn = self._refused.get(key, set()), self._unprepared[key]
-        if not refused and not turn:
+        turn = self._unprepared[key]
+        if turn and (others := sorted(self._others(key, resources))):
+            return {"scheduling_strategy": NodeAffinitySchedulingStrategy(others[turn % len(others)], soft=False)}
+        away = self.away(key, resources=resources)
+        return {"label_selector": away} if away else {}
+
+    def away(self, key: str, *, resources: dict[str, float], workers: int = 1) -> dict[str, str]:
+        """The labels of nodes whose disk has not refused a stage; none where these cannot hold it.
+
+        Args:
+            resources: What each worker asks for.
+            workers: Of a group, at the least.
+        """
+        refused = self._refused.get(key, set())
+        if not refused or sum(self._others(key, resources).values()) < workers:
             return {}
-        others = [
-            node["NodeID"]
-            for node in self._nodes()
-            if node["Alive"]
-            and node["NodeID"] not in refused
-            and all(node["Resources"].get(name, 0) >= least for name, least in resources.items())
-        ]
-        if not others:
-            return {}
-        if turn:
-            return {
-                "scheduling_strategy": NodeAffinitySchedulingStrategy(sorted(others)[turn % len(others)], soft=False)
-            }
-        return {"label_selector": {NODE_ID: f"!in({','.join(sorted(refused))})"}}
+        return {NODE_ID: f"!in({','.join(sorted(refused))})"}
+
+    def _others(self, key: str, resources: dict[str, float]) -> dict[str, int]:
+        """How many workers each of the other nodes could hold, idle."""
+        asked = {name: least for name, least in resources.items() if least}
+        refused = self._refused.get(key, set())
+        room: dict[str, int] = {}
+        for node in self._nodes():
+            if node["Alive"] and node["NodeID"] not in refused:
+                there = node["Resources"]
+                room[node["NodeID"]] = min(
+                    (int(there.get(name, 0) // least) for name, least in asked.items()), default=1
+                )
+        return {node: count for node, count in room.items() if count}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,5 +16,5 @@ class Places:
     """Fetched datasets; None is the default place."""
     graphs: Path | None = None
     """Graphs by fingerprint, each in a folder whose name begins with it; None is the default place."""
-    storage: str | None = None
+    storage: str | None = field(default=None, repr=False)
     """Where graphs by fingerprint are looked for when a machine has none; None is nowhere."""

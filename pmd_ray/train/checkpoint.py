@@ -6,7 +6,6 @@ one is the student that it keeps.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -61,6 +60,11 @@ class Progress:
     """Of the optimiser's state: one of another version is never resumed."""
 
     @property
+    def words(self) -> str:
+        """How far it is."""
+        return f"step {self.steps}" if self.midway else f"epoch {self.epoch}"
+
+    @property
     def name(self) -> str:
         """Of its checkpoint's folder: later ones sort behind earlier ones."""
         return f"epoch-{self.epoch:04d}" + (f"-step-{self.steps:09d}" if self.midway else "")
@@ -80,6 +84,11 @@ def save_checkpoint(
 
     progress.layout = LAYOUT
     final = folder / progress.name
+    for left in (
+        *folder.glob(".epoch-*.aside"),
+        *folder.glob(".epoch-*.old"),
+    ):  # of killed attempts, whatever their step
+        shutil.rmtree(left, ignore_errors=True)
     with whole_folder(final) as aside:
         save_file(model_tensors(model), aside / MODEL)
         rest = {
@@ -114,8 +123,8 @@ def resume(
     progress = Progress(**json.loads(told))
     place = folder / progress.name
     load_model_file(model, place / MODEL, workers)
-    data = workers.shared((place / OPTIMISER).read_bytes() if workers.leads else b"")
-    rest: dict[str, Any] = torch.load(io.BytesIO(data), map_location=workers.device, weights_only=True)
+    with workers.file(place / OPTIMISER) as path:
+        rest: dict[str, Any] = torch.load(path, map_location=workers.device, weights_only=True)
     objective.load_state_dict(rest["objective"])
     peaks = [group["peak"] for group in optimiser.param_groups]
     optimiser.load_state_dict(rest["optimiser"])
@@ -140,9 +149,10 @@ def model_tensors(model: BiEncoder) -> dict[str, torch.Tensor]:
 
 def load_model_file(model: BiEncoder, path: Path, workers: Workers) -> None:
     """Put the weights of a file that the leader reads into every worker's model."""
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
-    load_tensors(model, load(workers.shared(path.read_bytes() if workers.leads else b"")))
+    with workers.file(path) as found:
+        load_tensors(model, load_file(found, device=str(workers.device)))
 
 
 def load_tensors(model: BiEncoder, tensors: dict[str, torch.Tensor]) -> None:

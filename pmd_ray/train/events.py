@@ -32,6 +32,8 @@ class GradeStarted(Event):
     steps: int
     done: int
     epochs: int
+    epochs_done: int = 0
+    """With their validation."""
     cpu_seconds: float = 0.0
     """Of all workers, until then."""
 
@@ -85,6 +87,8 @@ class StepKept(Event):
     """A checkpoint within an epoch, after `done` updates, because a machine is about to be taken away."""
 
     done: int
+    cpu_seconds: float = 0.0
+    """As above."""
 
     @property
     def text(self) -> str:

@@ -267,6 +267,7 @@ class _Training:
                 steps=epochs * self.batches.steps_per_epoch,
                 done=progress.steps,
                 epochs=epochs,
+                epochs_done=progress.epoch,
                 cpu_seconds=progress.cpu_seconds,
             )
         )
@@ -298,7 +299,7 @@ class _Training:
         kept = read_progress(work, self.stage.key)
         return NotFiniteError(
             f"grade '{self.grade.name}': {error}, after {progress.steps} updates; "
-            + (f"epoch {kept.epoch} is kept in {work}" if kept else "no epoch was finished")
+            + (f"{kept.words} is kept in {work}" if kept else "no epoch was finished")
             + f". Lower optimiser.lr (now {self.grade.optimiser.lr:g}), "
             "raise optimiser.warmup_steps, or look at the curves"
         )
@@ -365,7 +366,8 @@ class _Training:
         # A disk that refuses now costs the steps since the last epoch, as if nothing had been known.
         with contextlib.suppress(StorageError), self.words.whole(settle=False):
             self._save(curves, midway=True)
-            self.listen(StepKept(self.grade.name, done=self.progress.steps))
+            progress = self.progress
+            self.listen(StepKept(self.grade.name, done=progress.steps, cpu_seconds=progress.cpu_seconds))
         self._kept_at = time.perf_counter()
 
     def _save(self, curves: Curves, *, midway: bool = False) -> None:

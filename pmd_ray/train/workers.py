@@ -6,17 +6,21 @@ Works in one process, under `torchrun` (its environment variables) and inside a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import StorageError
 
-PIECE_BYTES = 1 << 28
-"""Sent at once."""
+PIECE_BYTES = 1 << 26
+"""Of a file, sent at once."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,38 @@ class Workers:
         if self.size == 1:
             return data
         length = int(self.broadcast(torch.tensor([len(data)], device=self.device)))
-        held = bytearray(data if self.leads else length)
-        view = memoryview(held)
-        for start in range(0, length, PIECE_BYTES):
-            part = torch.frombuffer(view[start : start + PIECE_BYTES], dtype=torch.uint8)
-            part.copy_(self.broadcast(part.to(self.device)))
-        return bytes(held)
+        return self._sent(data, length) if length else b""
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[Path]:
+        """The leader's file as every worker may read it: itself, or a copy for as long as the context lasts.
+
+        Raises:
+            StorageError: there is no room for a copy.
+        """
+        if self.size == 1:
+            yield path
+            return
+        length = int(self.broadcast(torch.tensor([path.stat().st_size if self.leads else 0], device=self.device)))
+        with ExitStack() as stack:
+            if self.leads:
+                source = stack.enter_context(path.open("rb"))
+            else:
+                copy = stack.enter_context(tempfile.NamedTemporaryFile(prefix="pmd-"))
+                path = Path(copy.name)
+            for start in range(0, length, PIECE_BYTES):
+                count = min(PIECE_BYTES, length - start)
+                part = self._sent(source.read(count) if self.leads else b"", count)
+                if not self.leads:
+                    with storing(path):
+                        copy.write(part)
+                        copy.flush()
+            yield path
+
+    def _sent(self, data: bytes, count: int) -> bytes:
+        """So many bytes of the leader."""
+        held = torch.frombuffer(bytearray(data if self.leads else count), dtype=torch.uint8).to(self.device)
+        return bytes(self.broadcast(held).cpu().numpy())
 
     def lead(self, write: Callable[[], None]) -> None:
         """Let the leader write, the others waiting for it; where the disk refuses, all of them stop with its message.

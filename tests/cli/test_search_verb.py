@@ -257,6 +257,8 @@ def test_show_knows_the_stages_of_a_search(toy: Toy, pmd: Pmd, monkeypatch: pyte
 def test_a_journal_for_the_dashboard(toy: Toy, pmd: Pmd) -> None:
     assert pmd(*toy.command("--journal", toy.folder / "trials.log")).code == 0
     assert (toy.folder / "trials.log").read_bytes().startswith(b'{"op_code"')
+    assert pmd("resume", toy.run, "--journal", toy.folder / "again.log").code == 0
+    assert (toy.folder / "again.log").read_bytes().startswith(b'{"op_code"')
 
 
 def test_a_shipped_search_is_planned_by_its_name(pmd: Pmd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

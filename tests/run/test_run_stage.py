@@ -11,6 +11,9 @@ import pytest
 import torch
 from reference.tiny import write_chain
 
+from pmd_ray.run.evidence import Evidence
+from pmd_ray.run.far_files import FarFiles
+from pmd_ray.run.mailbox import NodeStorageError
 from pmd_ray.run.stage import is_lost_neighbour, portable, run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
@@ -98,3 +101,22 @@ def test_any_error_travels_from_a_worker_with_its_traceback() -> None:
 def test_errors_travel_from_a_worker_as_themselves(error: PmdError) -> None:
     arrived = pickle.loads(pickle.dumps(error))
     assert (type(arrived), str(arrived), arrived.exit_code) == (type(error), str(error), error.exit_code)
+
+
+def test_a_disk_that_refuses_elsewhere_keeps_its_node_and_notes() -> None:
+    error = NodeStorageError("10.0.0.2: /x could not be written", "a node")
+    error.add_note("in a worker")
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(copied), copied.node, copied.__notes__) == (str(error), "a node", ["in a worker"])
+    assert isinstance(copied, StorageError)
+
+
+def test_what_ray_shows_of_its_workers_settings_holds_no_secret() -> None:
+    """Ray Train keeps the text of each of them for its dashboard."""
+    secret = "s3://key:SECRET@bucket/store"
+    for given in (
+        FarFiles(storage=secret, key="a", teacher_key=None, node="n"),
+        Evidence(command=f"pmd ablate x --storage {secret}"),
+        Places(storage=secret),
+    ):
+        assert "SECRET" not in str(given) and "SECRET" not in repr(given)

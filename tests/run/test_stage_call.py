@@ -13,6 +13,7 @@ import torch
 from reference import tiny_study
 
 from pmd_ray.plan.tree import PlannedStage, StageTree
+from pmd_ray.run import stage as stage_module
 from pmd_ray.run.evidence import PROVENANCE
 from pmd_ray.run.stage_call import CURVES, StudySetting, failure_kind, train_job
 from pmd_ray.run.walk import Ending, StageJob
@@ -20,10 +21,11 @@ from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.attempt import AttemptState, FailureKind
 from pmd_ray.spec.errors import NotFiniteError, StorageError, UserError, WorkerError
 from pmd_ray.spec.study_file import load_study
+from pmd_ray.store.artifacts import ArtifactBroken
 from pmd_ray.store.store import Store
 from pmd_ray.train import stage as training
 from pmd_ray.train.costs import COSTS
-from pmd_ray.train.events import EpochDone, EpochKept, Event, GradeDone, silent
+from pmd_ray.train.events import EpochDone, EpochKept, Event, GradeDone, GradeStarted, StepDone, StepKept, silent
 from pmd_ray.train.workshop import Places
 
 pytestmark = pytest.mark.whole
@@ -184,6 +186,50 @@ def test_an_interrupted_attempt_is_lost_and_the_next_goes_on(
     assert store.open_file(job.key, "test_ranks.parquet") == Store.open(whole.storage).open_file(
         job.key, "test_ranks.parquet"
     )
+
+
+def test_a_checkpoint_within_an_epoch_counts_as_cost_and_not_as_an_epoch(
+    tree: StageTree, setting: StudySetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one behind the last step of an epoch, whose validation is still to come."""
+    job, store = first(tree), Store.open(setting.storage)
+    steps = [-1, 0]
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, GradeStarted):
+            steps[:] = [0, event.steps // event.epochs]
+        if isinstance(event, StepDone):
+            steps[0] = event.done
+        if isinstance(event, StepKept):
+            assert event.done == steps[1]
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage_module, "leaving", lambda: steps[0] == steps[1])
+    with pytest.raises(KeyboardInterrupt):
+        train_job(job, setting, interrupt)
+    (lost,) = store.attempts(job.key)
+    assert (lost.first_epoch, lost.epochs_started, lost.epochs_finished) == (0, 1, 0)
+    assert lost.cpu_seconds > 0
+    monkeypatch.setattr(stage_module, "leaving", lambda: False)
+    outcome = train_job(job, setting, silent)
+    assert outcome.ending is Ending.DONE and outcome.progressed
+    again = store.attempts(job.key)[-1]
+    assert (again.first_epoch, again.epochs_started, again.epochs_finished) == (0, 2, 2)
+
+
+def test_a_teacher_that_another_node_finds_broken_is_no_bug(
+    tree: StageTree, setting: StudySetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process has its own copy, which is whole; a worker of its group has fetched a broken one."""
+    job, store = first(tree), Store.open(setting.storage)
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise ArtifactBroken("b" * 64, "there", ["weights: cut short"])
+
+    monkeypatch.setattr(training._Training, "_epoch", fail)
+    outcome = train_job(job, setting, silent)
+    assert outcome.ending is Ending.BROKEN_TEACHER and "cut short" in outcome.message
+    assert store.attempts(job.key)[0].state is AttemptState.LOST
 
 
 def test_a_graph_that_changed_since_the_plan_is_refused(tree: StageTree, setting: StudySetting) -> None:

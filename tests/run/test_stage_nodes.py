@@ -67,3 +67,15 @@ def test_a_stage_that_could_not_begin_is_sent_to_each_node_in_turn() -> None:
     known.began(StagePlaced("a", right, "10.0.0.2"))
     known.refused("a")
     assert known.options("a", resources={"CPU": 1.0})["scheduling_strategy"].node_id == left
+
+
+def test_a_group_keeps_away_from_the_node_that_its_worker_names() -> None:
+    """The launcher was elsewhere: it is not the launcher's node whose disk refused."""
+    world = World("left", "right", "third")
+    known = world.known()
+    known.began(StagePlaced("a", "left", "10.0.0.1"))
+    known.refused("a", "right")
+    assert known.away("a", resources={"CPU": 1.0}, workers=2) == {NODE_ID: "!in(right)"}
+    assert known.away("a", resources={"CPU": 1.0}, workers=3) == {}, "then the full one is needed"
+    assert known.away("a", resources={"CPU": 0.5, "GPU": 0.0}, workers=4) == {NODE_ID: "!in(right)"}
+    assert known.away("b", resources={"CPU": 1.0}) == {}

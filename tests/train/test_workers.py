@@ -87,6 +87,10 @@ def joined(rank: int, size: int, folder: Path) -> None:
         (folder / f"apart-{rank}.json").write_text(_apart(folder, workers))
     data = bytes(range(256))
     assert workers.shared(data if workers.leads else b"other") == data and workers.shared(b"") == b""
+    sent = folder / "sent"
+    with workers.file(sent if workers.leads else folder / "nobody's") as path:
+        assert path.read_bytes() == sent.read_bytes() and (path == sent) == workers.leads
+    assert path.exists() == workers.leads
     assert workers.votes([rank == size - 1, False]) == [True, False]
     dist.destroy_process_group()
 
@@ -148,6 +152,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[int, list[dict[str, Any]]]:
     """By the number of workers, what each of them found."""
+    (folder / "sent").write_bytes(bytes(range(256)) * 300_000)  # more than one piece
     processes = [tiny_chain.start(joined, rank, size, folder) for size in (2, 3) for rank in range(size)]
     alone = {name: three_steps(case, folder, tiny_chain.ALONE) for name, case in CASES.items()}
     for process in processes:
