@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pmd_ray.spec.attempt import FileEntry, Manifest
+from pmd_ray.spec.attempt import FileEntry
 from pmd_ray.store.layout import MANIFEST
 from pmd_ray.store.local_folder import sync
 
@@ -35,10 +35,10 @@ def entry_of(name: str, place: Path) -> FileEntry:
         return FileEntry(path=name, size=file.tell(), sha256=digest.hexdigest())
 
 
-def problems_of(folder: Path, manifest: Manifest, *, hashes: bool) -> list[str]:
-    """How a local folder differs from its manifest; sizes always, hashes where asked for."""
+def problems_of(folder: Path, entries: Iterable[FileEntry], *, hashes: bool) -> list[str]:
+    """How a local folder differs from what a manifest says of its files; sizes always, hashes where asked for."""
     found: list[str] = []
-    for entry in manifest.files:
+    for entry in entries:
         place = folder / entry.path
         try:
             size = place.stat().st_size

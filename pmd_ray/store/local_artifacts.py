@@ -95,7 +95,7 @@ class LocalArtifacts:
     def fetch(self, key: str) -> Path:
         manifest, place = self._manifest_or_broken(key), self.folder(key)
         fresh = self._whole.get(key) != manifest
-        if problems := problems_of(place, manifest, hashes=fresh):
+        if problems := problems_of(place, manifest.files, hashes=fresh):
             self._whole.pop(key, None)
             raise ArtifactBroken(key, str(place), problems)
         self._whole[key] = manifest
@@ -123,8 +123,8 @@ class LocalArtifacts:
         if manifest is None:
             return [NO_MANIFEST]
         folder = self.folder(key)
-        small = manifest.model_copy(update={"files": tuple(e for e in manifest.files if e.size <= SMALL)})
-        return problems_of(folder, manifest, hashes=False) or problems_of(folder, small, hashes=True)
+        small = [entry for entry in manifest.files if entry.size <= SMALL]
+        return problems_of(folder, manifest.files, hashes=False) or problems_of(folder, small, hashes=True)
 
     def set_aside(self, key: str, reason: str) -> str:
         if not self.verify(key):

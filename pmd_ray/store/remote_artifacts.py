@@ -81,7 +81,7 @@ class RemoteArtifacts:
         manifest = self._manifest_or_broken(key)
         place = self._copy_of(manifest)
         if place.is_dir():
-            if not problems_of(place, manifest, hashes=place not in self._whole):
+            if not problems_of(place, manifest.files, hashes=place not in self._whole):
                 self._whole.add(place)
                 return place
             self._whole.discard(place)

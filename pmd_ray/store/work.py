@@ -14,7 +14,7 @@ from pmd_ray.spec.attempt import FileEntry, Record, utc_now
 from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import StorageError
 from pmd_ray.store.bucket import Bucket
-from pmd_ray.store.files import entry_of
+from pmd_ray.store.files import entry_of, problems_of
 from pmd_ray.store.layout import WORK, Unreadable, Warn, read_record
 
 INDEX = "index.json"
@@ -104,6 +104,9 @@ class RemoteWork:
         if index is None:
             return
         folder = self.folder(key)
+        if not problems_of(folder, index.files, hashes=True):  # this machine saved it
+            self._saved[key] = {entry.sha256 for entry in index.files}
+            return
         aside = folder.with_name(f".{key}.{token_hex(4)}.aside")
         try:
             sums = [self._medium.download(f"{WORK}/{key}/{e.sha256}", aside / e.path).sha256 for e in index.files]

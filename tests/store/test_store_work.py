@@ -55,6 +55,20 @@ def test_what_did_not_change_is_not_sent_again(on_s3: Storage) -> None:
     assert sent <= {f"bucket/store/work/{KEY}/index.json"}
 
 
+def test_what_is_there_already_is_not_brought_again(on_s3: Storage) -> None:
+    store = on_s3.open()
+    after(store.work(KEY), 1)
+    store.save_work(KEY)
+    assert on_s3.server is not None
+    on_s3.server.requests.clear()
+    store.load_work(KEY)
+    asked = {name for method, name in on_s3.server.requests if method == "GET" and f"work/{KEY}/" in name}
+    assert asked <= {f"bucket/store/work/{KEY}/index.json"}
+    after(store.work(KEY), 2)
+    store.save_work(KEY)  # what it no longer names still goes
+    assert len(on_s3.names(f"work/{KEY}/")) == len(epoch(2)) + 1
+
+
 def test_killed_before_the_index_the_epoch_before_is_there(on_s3: Storage) -> None:
     store, server = on_s3.open(), on_s3.server
     assert server is not None
