@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -123,12 +124,17 @@ def _copy(name: str, cluster: Path, out: Path, *, json: bool) -> None:
         raise UserError(f"--cluster {cluster}: no such file; give the file that the cluster was started with")
     if shutil.which("rsync") is None:
         raise UserError("--cluster copies with rsync, which is not on this machine; install it")
+    made = {folder for folder in (out, *out.parents) if not folder.exists()}
     out.mkdir(parents=True, exist_ok=True)
     # The slash at the end: what is in the folder, not the folder.
     command = [sys.executable, "-m", "ray.scripts.scripts", "rsync-down", str(cluster), f"{RUNS}/{name}/", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0 or not any(out.iterdir()):
         told = " ".join(f"{done.stdout} {done.stderr}".split())[-300:]
+        with contextlib.suppress(OSError):  # a part of it has come
+            for folder in (out, *out.parents):
+                if folder in made:
+                    folder.rmdir()
         raise UserError(
             f"{RUNS}/{name} could not be copied from the head of {cluster}; is the cluster up, and the run called so "
             f"(a search's folder is search-NAME)? Ray said: {told or 'nothing'}"

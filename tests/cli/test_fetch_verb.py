@@ -130,8 +130,9 @@ def test_a_run_is_copied_from_a_clusters_head(pmd: Pmd, tmp_path: Path, monkeypa
     assert done.code == 0 and (tmp_path / "here" / "report.html").read_text() == "hi\n"
     asked = (tmp_path / "asked").read_text().split()
     assert asked[2:] == ["rsync-down", str(tmp_path / "cluster.yaml"), "~/pmd_ray/runs/tiny/", str(tmp_path / "here")]
-    failed = pmd("fetch", "none", "--cluster", tmp_path / "cluster.yaml", "--out", tmp_path / "empty")
+    failed = pmd("fetch", "none", "--cluster", tmp_path / "cluster.yaml", "--out", tmp_path / "in" / "empty")
     assert failed.code == 2 and "could not be copied from the head" in failed.err
+    assert not (tmp_path / "in").exists()
     absent = pmd("fetch", "tiny", "--cluster", tmp_path / "other.yaml")
     assert absent.code == 2 and "no such file" in absent.err
 
