@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pmd_ray.run.workers import WorkerPlan
@@ -167,8 +169,19 @@ def _start(plan: WorkerPlan) -> None:
         # Where a worker group's controller is lost, Ray Train frees its cores only with the state service's help, which
         # is part of the dashboard; without it whoever comes next waits for ever.
         own = {"include_dashboard": not plan.local, "object_store_memory": OBJECT_STORE_BYTES}
-        # Ray would else join whatever was started on this machine, or was once: it remembers an address in a file.
+        if other := _remembered():
+            LOG.warning("`ray start` was called on this machine (%s); to train there: RAY_ADDRESS=auto pmd ...", other)
+        # Ray would else join whatever was started on this machine, or was once.
         _start_patiently(address="local", num_cpus=os.cpu_count(), **own, **shown)
+
+
+def _remembered() -> str:
+    """The address that `ray start` has left on this machine, and `ray stop` takes away; empty where there is none."""
+    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray")
+    try:
+        return (folder / "ray_current_cluster").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _start_patiently(**given: Any) -> None:

@@ -116,9 +116,10 @@ def test_another_ray_of_this_machine_is_left_alone() -> None:
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**settings, "RAY_TMPDIR": folder},
-            stdout=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
             timeout=200,
         )
+    assert "`ray start` was called on this machine (127.0.0.1:1); to train there: RAY_ADDRESS=auto" in done.stderr
     assert (done.returncode, done.stdout.split()[-1:]) == (0, ["True"])
