@@ -66,7 +66,9 @@ def trivial_pool(
     """Workers that sleep instead of training; a stage of negative seconds takes no notice of being stopped."""
     measured = metrics(0.1)
 
-    def sleep_through(job: StageJob, setting: StudySetting, send: Callable[[Any], None]) -> StageOutcome:
+    def sleep_through(
+        job: StageJob, setting: StudySetting, send: Callable[[Any], None], away: dict[str, str]
+    ) -> StageOutcome:
         with (folder / f"{job.key}.begun").open("a") as begun:
             begun.write("x")
         left = abs(seconds[job.key])
