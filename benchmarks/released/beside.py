@@ -42,7 +42,8 @@ def training_beside(ours: _Training, *, draw: Draw | None = None) -> Training:
     shop, grade = ours.shop, ours.grade
     draw = draw or random_positions(grade.mask.rate)
     teacher = None if ours.teacher is None else towers_of(ours.teacher.model, margin=grade.loss.ce.margin)
-    student = towers_of(ours.model, margin=grade.loss.ce.margin)
+    with ours.words.whole(settle=False):
+        student = towers_of(ours.model, margin=grade.loss.ce.margin)
     return Training(student, teacher, maker_of(shop.texts, shop.source.wordpieces, draw=draw), grade)
 
 
