@@ -127,6 +127,10 @@ def _assert_equal_gradients(product: Product, released: Training) -> None:
     for name, weight in ours.items():
         mine, its = weight.grad, theirs[name].grad
         assert mine is not None and its is not None, name
+        if len(mine) < len(its):  # vectors of words that no text has are not in our optimiser
+            words = product.training.batches.words()
+            assert not np.delete(its.numpy(), words, axis=0).any()
+            its = its[words]
         # A key's bias has no gradient but rounding.
         assert (mine - its).norm() <= 1e-4 * torch.maximum(mine.norm(), 0.01 * length), name
 
