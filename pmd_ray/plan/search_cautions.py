@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pmd_ray.plan.search_draws import DrawnRound, open_end
+from pmd_ray.spec.points import targets_of
 from pmd_ray.spec.search import SearchConfig
 
 LEARNING = ("tpe", "gp", "cmaes", "nsga2")
@@ -55,8 +56,8 @@ def _budget(search: SearchConfig, here: SearchCircumstances) -> Iterator[str]:
             f"budget.{here.limit}: {asked} will not do, {needed}; about {here.fit} of {here.planned} trials fit; raise "
             "it, ask fewer trials, or train fewer steps"
         )
-    if open_end(search) and search.space.layers is not None and len(search.space.layers.targets) > 1:
-        targets = search.space.layers.targets
+    targets = targets_of(search)
+    if open_end(search) and len(targets) > 1:
         yield (
             f"budget: hours and stages are of the whole search, and the first of {len(targets)} target depths "
             f"({targets[0]}) would use them up; give budget.trials, which counts for each depth"

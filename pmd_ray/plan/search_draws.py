@@ -46,7 +46,7 @@ class Drawn:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnRound:
-    """The trials of one target depth, or of one place of a beam."""
+    """The trials of one target depth or of all, or of one place of a beam."""
 
     name: str
     trials: tuple[Drawn, ...]
@@ -78,7 +78,7 @@ def combinations(search: SearchConfig, target: int | None = None, *, one_grade: 
     space = search.space
     students = 1 if one_grade else len(chain_of(search, {}).grades) - 1
     counts: list[int | None] = [_count(setting.values) for setting in space.settings.values()]
-    if space.layers is not None and target is not None:
+    if space.layers is not None:
         schedules = layer_schedules(space.layers, target)
         counts.append(len(schedules))
         students = max(map(len, schedules)) - 1

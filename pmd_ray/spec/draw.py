@@ -32,7 +32,7 @@ PROBES_AT_MOST = 8
 
 
 def draw_chain(search: SearchConfig, suggest: Suggest, *, target: int | None) -> dict[str, Any]:
-    """Draw the params of a whole chain; `target` is the depth of the last student where layers are searched."""
+    """Draw the params of a whole chain; where layers are searched, its last student has `target` of them (None: any)."""
     return walk_chain(search, suggest, target=target).params
 
 
@@ -149,8 +149,7 @@ def _draw_layers(drawing: Drawing, target: int | None) -> None:
     space = drawing.search.space.layers
     if space is None:
         return
-    schedules = layer_schedules(space, target if target is not None else space.targets[0])
-    written = tuple("-".join(map(str, layers)) for layers in schedules)
+    written = tuple("-".join(map(str, layers)) for layers in layer_schedules(space, target))
     chosen = drawing.value("layers", Choice(choices=written))
     drawing.settings["layers"] = [int(layers) for layers in chosen.split("-")]
 

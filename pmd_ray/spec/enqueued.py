@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pmd_ray.spec.errors import SpecError
-from pmd_ray.spec.points import chain_of, params_of
+from pmd_ray.spec.points import chain_of, depths_of, params_of
 from pmd_ray.spec.presets import PAPER_LAYERS, halving_rates
 from pmd_ray.spec.search import SearchConfig
 from pmd_ray.spec.search_chain import STUDENTS, meaning_of
@@ -35,10 +35,10 @@ class Enqueued:
 def enqueued(search: SearchConfig, *, target: int | None) -> list[Enqueued]:
     """The points to try first, in order; equal chains once, those that end in another depth than `target` left out.
 
-    Where layers are not searched, the depth is the baseline's. Of the paper's changes those are taken whose part of
-    the chain is searched.
+    Without a target, any depth of the search will do. Of the paper's changes those are taken whose part of the chain is
+    searched.
     """
-    depth = chain_of(search, {}).grades[-1].layers if target is None else target
+    depths = depths_of(search) if target is None else [target]
     points: list[Enqueued] = []
     seen: set[tuple[str, ...]] = set()
     for name, settings in named_points(search):
@@ -46,7 +46,7 @@ def enqueued(search: SearchConfig, *, target: int | None) -> list[Enqueued]:
             chain, meaning = chain_of(search, settings), meaning_of(search, settings)
         except SpecError:  # of the file's own points it was said when the file was read
             continue
-        if chain.grades[-1].layers == depth and meaning not in seen:
+        if chain.grades[-1].layers in depths and meaning not in seen:
             seen.add(meaning)
             points.append(Enqueued(name, settings, params_of(search, settings, target=target)))
     return points
@@ -73,8 +73,7 @@ def _papers(search: SearchConfig) -> Iterator[tuple[str, Settings]]:
 
 def _layers_of_paper(search: SearchConfig) -> list[int]:
     """The paper's own from a teacher as deep to a student as small, else the baseline's; none that end elsewhere."""
-    layers, space = [grade.layers for grade in chain_of(search, {}).grades], search.space.layers
-    targets = layers[-1:] if space is None else list(space.targets)
+    layers, targets = [grade.layers for grade in chain_of(search, {}).grades], depths_of(search)
     if search.search.strategy != "grade" and layers[0] == PAPER_LAYERS[0] and PAPER_LAYERS[-1] in targets:
         return list(PAPER_LAYERS)
     return layers if layers[-1] in targets else []

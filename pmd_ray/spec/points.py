@@ -26,8 +26,15 @@ WALKS = 16
 
 
 def targets_of(search: SearchConfig) -> list[int | None]:
-    """Depths of the last student, one Optuna study each; [None] where layers are not searched."""
-    return [None] if search.space.layers is None else list(search.space.layers.targets)
+    """Depths of the last student, one Optuna study each; [None]: one study, of one depth or for several objectives."""
+    space = search.space.layers
+    return [None] if space is None or search.multi_objective else list(space.targets)
+
+
+def depths_of(search: SearchConfig) -> list[int]:
+    """Depths in which chains of the search may end."""
+    space = search.space.layers
+    return [chain_of(search, {}).grades[-1].layers] if space is None else list(space.targets)
 
 
 def settings_of(search: SearchConfig, params: Mapping[str, Any], *, target: int | None) -> dict[str, Any]:

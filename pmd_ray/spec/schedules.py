@@ -11,8 +11,10 @@ GRID = 0.05
 """Mask rates are multiples of it, so that schedules meet and share stages."""
 
 
-def layer_schedules(space: LayerSpace, target: int) -> list[tuple[int, ...]]:
-    """Every way from the teacher to a student of `target` layers, the shortest first."""
+def layer_schedules(space: LayerSpace, target: int | None) -> list[tuple[int, ...]]:
+    """Every way from the teacher to a student of `target` layers, the shortest first; None: to each target in turn."""
+    if target is None:
+        return [layers for one in space.targets for layers in layer_schedules(space, one)]
     between = sorted((d for d in space.between if target < d < space.first[-1]), reverse=True)
     counts = range(space.at_least, min(space.at_most, len(between)) + 1)
     return [(*space.first, *chosen, target) for count in counts for chosen in combinations(between, count)]

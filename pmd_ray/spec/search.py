@@ -177,7 +177,7 @@ class StrategyConfig(Frozen):
     startup: int = Field(default=10, ge=1)
     """Random points before a model of the values is used (TPE, GP, CMA-ES)."""
     objectives: tuple[Literal["metric", "parameters", "latency", "cost"], ...] = ("metric",)
-    """More than one: true multi-objective, without pruning."""
+    """More than one: true multi-objective, without pruning; one study then holds chains of every target depth."""
     warm_start: bool = False
     """Tell the sampler of finished trials of earlier searches on this storage with the same question."""
 
@@ -219,7 +219,7 @@ class SearchBudget(Frozen):
     """What the search may cost; whichever is reached first. Enqueued trials count."""
 
     trials: int | None = Field(default=None, ge=1)
-    """Of each target depth."""
+    """Of each target depth; of all together where there are several objectives."""
     hours: float | None = Field(default=None, gt=0.0)
     """Wall-clock of all runs of the search together, without the confirmation."""
     stages: int | None = Field(default=None, ge=1)

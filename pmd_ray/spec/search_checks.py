@@ -8,7 +8,7 @@ from typing import Any
 from pmd_ray.spec.draft import CHAIN_KEYS
 from pmd_ray.spec.draw import decides, probes, written_for
 from pmd_ray.spec.errors import SpecError, nearest
-from pmd_ray.spec.points import targets_of
+from pmd_ray.spec.points import depths_of
 from pmd_ray.spec.schedules import alpha_of_ratio, layer_schedules
 from pmd_ray.spec.search import (
     WEIGHT_AT_MOST,
@@ -80,9 +80,7 @@ def strategy_errors(search: SearchConfig) -> list[str]:
 
 def point_errors(search: SearchConfig) -> list[str]:
     """Enqueued points that no chain can have; one outside the space is none."""
-    base = chain_of(search, {}).grades[-1].layers
-    ends = [base if target is None else target for target in targets_of(search)]
-    errors = []
+    ends, errors = depths_of(search), list[str]()
     for name, settings in search.enqueue.points.items():
         try:
             depth = chain_of(search, settings).grades[-1].layers

@@ -1,4 +1,4 @@
-"""The rounds of a search: one Optuna study for each target depth, or for each parent of a beam's grade."""
+"""The rounds of a search: one Optuna study for each target depth or for all, or for each parent of a beam's grade."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Round:
     search: SearchConfig
     facts_of: FactsOf
     target: int | None = None
-    """Depth of the last student, where layers are searched."""
+    """Depth of the last student; None where layers are not searched, or chains of every target are in one study."""
     place: int | None = None
     """Strategy grade: place of the student that it adds, from 1."""
     parent: TrialRecord | None = None
@@ -111,7 +111,7 @@ class Round:
 
 
 def whole_rounds(search: SearchConfig, facts_of: FactsOf) -> Iterator[Round]:
-    """The rounds of a search whose trials are whole chains: one for each target depth."""
+    """The rounds of a search whose trials are whole chains: one for each target depth, or one for several objectives."""
     for target in targets_of(search):
         first = enqueued(search, target=target)
         trials = search.budget.trials
