@@ -32,7 +32,7 @@ PROBES_AT_MOST = 8
 
 
 def draw_chain(search: SearchConfig, suggest: Suggest, *, target: int | None) -> dict[str, Any]:
-    """Draw the params of a whole chain; where layers are searched, its last student has `target` of them (None: any)."""
+    """Draw the params of a whole chain; where layers are searched, its last student has `target` (None: any)."""
     return walk_chain(search, suggest, target=target).params
 
 

@@ -96,6 +96,10 @@ def test_a_round_for_each_target(searched: Any) -> None:
     assert [(one.name, one.trials, one.stages) for one in made.rounds] == [("layers-2", 2, 5), ("layers-1", 4, 6)]
     assert sum(one.naive for one in made.rounds) == made.trials.tree.naive
     assert sum(one.stages for one in made.rounds) == made.trials.tree.distinct
+    several = {"strategy": "grid", "objectives": ["metric", "cost"]}
+    both = plan(searched({"layers": layers}, search=several, budget={}))
+    assert [(one.name, one.trials, one.stages) for one in both.rounds] == [("chain", 6, 11)]
+    assert both.rounds[0].points == combinations(searched({"layers": layers}, search=several)) == 6
 
 
 def test_costs_add_up_and_storage_saves(searched: Any) -> None:

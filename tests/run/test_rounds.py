@@ -29,6 +29,14 @@ def test_one_round_where_the_depth_stays_and_one_for_each_target() -> None:
     assert only_round(search_of(budget={"hours": 1.0})).trials is None
 
 
+def test_several_objectives_are_one_study_of_every_depth() -> None:
+    objectives = {"objectives": ["metric", "parameters"]}
+    each = only_round(search_of(space={**SPACE, "layers": LAYERS}, search=objectives, budget={"trials": 7}))
+    assert (each.name, each.target, each.trials) == ("chain", None, 7)
+    drawn = [each.describe(0, each.draw(Randomly(seed)), SAMPLED).layers for seed in range(40)]
+    assert set(drawn) == {(4, 2), (4, 3, 2), (4, 1), (4, 3, 1), (4, 2, 1)}
+
+
 def test_enqueued_points_come_first_those_outside_without_parameters() -> None:
     each = only_round(search_of(enqueue={"paper": False, "points": POINTS}))
     assert names(each) == ["default", "mine", "outside"]

@@ -9,18 +9,20 @@ import pytest
 from reference import tiny
 from reference.inline_pool import run_inline
 from reference.inline_search import without_ray
-from reference.toy_searches import OWN, options_in, prepared, toy_overrides
+from reference.toy_searches import OWN, options_in, prepared, toy_overrides, write_search
 
 from pmd_ray.report.search_report import write_search_report
 from pmd_ray.report.search_sharing import sharing
 from pmd_ray.run.search.confirm import candidates, confirming_study
+from pmd_ray.run.search.rebuilt import replayed
+from pmd_ray.run.search.rounds import whole_rounds
 from pmd_ray.run.search.search import PreparedSearch, Searched, run_search
 from pmd_ray.run.study import prepare
 from pmd_ray.spec.chain_file import load_chain
 from pmd_ray.spec.draw import base_name
 from pmd_ray.spec.search_checks import parameter_names
 from pmd_ray.spec.search_file import shipped_searches
-from pmd_ray.spec.search_record import TrialState
+from pmd_ray.spec.search_record import SAMPLED, TrialState
 from pmd_ray.store.store import Store
 
 pytestmark = pytest.mark.whole
@@ -73,6 +75,44 @@ def test_a_toy_of_the_quickstart_is_confirmed_and_told(folder: Path) -> None:
     assert {grade.optimiser.schedule for grade in found.grades} == {"linear"}
     with (out / "tables" / "trials.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == len(searched.record.trials)
+
+
+def run_own(folder: Path, *overrides: str) -> tuple[PreparedSearch, Searched]:
+    """A search of our own, to its end."""
+    ready = prepared(write_search(folder), Store.open(folder / "store"), options_in(folder), *overrides)
+    with without_ray():
+        return ready, run_search(ready, folder / ready.record.search.name, options_in(folder))
+
+
+def test_several_objectives_find_a_front_over_all_depths(tmp_path: Path) -> None:
+    ready, searched = run_own(
+        tmp_path,
+        "space.layers={first: [3], between: [2], targets: [2, 1]}",
+        "search={sampler: nsga2, startup: 4, objectives: [metric, parameters, cost]}",
+        "budget.trials=8",
+    )
+    trials = searched.record.trials
+    assert {(trial.round, trial.state) for trial in trials} == {("chain", TrialState.DONE)} and len(trials) == 8
+    assert {trial.layers[-1] for trial in trials} == {2, 1}
+    assert all(trial.values == (trial.value, trial.parameters, trial.seconds) for trial in trials)
+    written = write_search_report(searched.record, ready.store, tmp_path / "out", formats=["csv", "yaml"])
+    assert {"best.yaml", "best-2.yaml", "best-1.yaml"} <= {path.name for path in written.files}
+    with (tmp_path / "out" / "tables" / "pareto.csv").open(encoding="utf-8", newline="") as file:
+        fronts = {row["cost"] for row in csv.DictReader(file)}
+    assert {"parameters, millions", "training, CPU-hours"} <= fronts
+
+
+def test_a_warm_search_knows_what_another_one_found(tmp_path: Path) -> None:
+    _, cold = run_own(tmp_path, "search.pruner=none")
+    warm = ("search.pruner=none", "search.warm_start=true", "budget.trials=4")
+    ready, knowing = run_own(tmp_path, "name=knowing", *warm)
+    assert [trial.params for trial in knowing.record.warm] == [trial.params for trial in cold.record.trials]
+    (each,) = whole_rounds(ready.record.search, ready.identities.facts_of)
+    config, seed = ready.record.search.search, ready.record.search.seed
+    drawn = {trial.number: trial.params for trial in knowing.record.trials if trial.origin == SAMPLED}
+    with_it = replayed(knowing.record.trials, config=config, seed=seed, draw=each.draw, warm=knowing.record.warm)
+    without = replayed(knowing.record.trials, config=config, seed=seed, draw=each.draw)
+    assert with_it == drawn and without != drawn, "the model is there from the first draw"
 
 
 @pytest.mark.slow

@@ -54,6 +54,11 @@ def test_each_depth_has_its_own() -> None:
     assert (slow.name, slow.settings["layers"]) == ("layers 10-8-6-4", [12, 12, 10, 8, 6, 4])
 
 
+def test_several_objectives_take_points_of_every_depth() -> None:
+    config = search({"layers": LAYERS}, search={"objectives": ["metric", "cost"]})
+    assert names(config) == [*names(config, 3), *names(config, 4)]
+
+
 def test_points_outside_have_no_params_and_those_inside_draw_their_chain() -> None:
     config = search({"layers": LAYERS, "masks": MASKS, "weights": WEIGHTS}, over={"layers": [12, 12, 8, 3]})
     points = {point.name: point for point in enqueued(config, target=3)}

@@ -190,6 +190,20 @@ def test_listing_follows_conditions() -> None:
     # 0.2 halved three times is 0: with ratio 0.5 the last student is clean either way.
 
 
+SEVERAL = {"objectives": ["metric", "parameters"]}
+
+
+def test_several_objectives_draw_chains_of_every_depth() -> None:
+    layers = {"first": [12], "between": [6], "targets": [4, 3]}
+    config = search({"layers": layers}, search=SEVERAL, over={"layers": [12, 6, 3], "mask_rates": [0.2, 0.0]})
+    assert targets_of(config) == [None]
+    points = all_params(config, target=None)
+    assert [point["layers"] for point in points] == ["12-4", "12-6-4", "12-3", "12-6-3"]
+    for point in points:
+        laid = settings_of(config, point, target=None)
+        assert params_of(config, laid, target=None) == point
+
+
 def test_targets_and_seeds() -> None:
     assert targets_of(search(GRID)) == [None]
     assert targets_of(search({"layers": {"first": [12], "targets": [4, 3]}})) == [4, 3]

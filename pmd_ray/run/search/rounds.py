@@ -111,7 +111,7 @@ class Round:
 
 
 def whole_rounds(search: SearchConfig, facts_of: FactsOf) -> Iterator[Round]:
-    """The rounds of a search whose trials are whole chains: one for each target depth, or one for several objectives."""
+    """The rounds of a search whose trials are whole chains: one for each target, or one in all."""
     for target in targets_of(search):
         first = enqueued(search, target=target)
         trials = search.budget.trials
