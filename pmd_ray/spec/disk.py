@@ -14,6 +14,7 @@ from pmd_ray.spec.errors import PmdError, StorageError
 
 ELSEWHERE = "free some space or write elsewhere; what was finished before is whole"
 ALLOWED = "choose a place that you may read and write, or change its permissions"
+AWAY = "look whether the disk is well and the mount is there; what was finished before is whole"
 WAYS_OUT: dict[int, str] = {
     errno.ENOSPC: ELSEWHERE,
     errno.EDQUOT: ELSEWHERE,
@@ -21,6 +22,10 @@ WAYS_OUT: dict[int, str] = {
     errno.EACCES: ALLOWED,
     errno.EPERM: ALLOWED,
     errno.EROFS: ALLOWED,
+    errno.EIO: AWAY,
+    errno.ESTALE: AWAY,
+    errno.ENXIO: AWAY,
+    errno.EHOSTDOWN: AWAY,
     errno.ENOTDIR: "a file stands where a folder should; choose another path",
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.ELOOP: "a link leads back to itself; choose another path",

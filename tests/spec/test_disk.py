@@ -47,6 +47,12 @@ def test_other_failures_are_not_the_disks(error: Exception) -> None:
     assert storage_failure(error) is None
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENXIO, errno.EHOSTDOWN])
+def test_a_disk_or_mount_that_has_gone_is_no_bug(code: int) -> None:
+    said = str(storage_failure(OSError(code, "", "/srv/x")))
+    assert said.startswith(f"{os.strerror(code)}: /srv/x; look whether") and said.endswith("is whole")
+
+
 def test_the_file_is_named_where_the_error_names_it() -> None:
     assert str(storage_failure(OSError(errno.EROFS, "", "/x/y"))).startswith("Read-only file system: /x/y; choose")
     assert str(storage_failure(OSError(errno.EROFS, "", b"/x/\xff"))).startswith("Read-only file system: /x/\udcff;")

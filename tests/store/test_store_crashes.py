@@ -204,7 +204,7 @@ def refusing(code: int) -> Callable[..., None]:
 
 @pytest.mark.parametrize(
     ("code", "way_out"),
-    [(errno.ENOSPC, "free some space"), (errno.EROFS, "change its permissions"), (errno.EIO, "choose a place")],
+    [(errno.ENOSPC, "free some space"), (errno.EROFS, "change its permissions"), (errno.EIO, "the mount is there")],
 )
 def test_a_rename_that_the_disk_refuses(
     local: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, way_out: str
