@@ -10,6 +10,7 @@ from pathlib import Path
 from pmd_ray.run.cluster import connected, leads, refuse_too_large
 from pmd_ray.run.folder import locked, write_whole
 from pmd_ray.run.graphs import bring_graph
+from pmd_ray.run.probe import probe_folder
 from pmd_ray.run.stage import run_stage
 from pmd_ray.run.storage import storage_failures_named
 from pmd_ray.run.workers import WorkerPlan
@@ -47,7 +48,7 @@ def distil(
         listen: Told what happens.
 
     Raises:
-        UserError: the folder holds another chain, or another run is at work in it.
+        UserError: the folder holds another chain, another run is at work in it, or a node does not see it.
         PmdError: a grade failed; the grades before it are whole.
     """
     out = out.absolute()
@@ -61,6 +62,8 @@ def distil(
     stages = stages_of(chain, shop, out, device)
     refuse_other_chain(stages, out)
     with storage_failures_named(out), locked(out), connected(plan):
+        if not plan.local:
+            probe_folder(out, otherwise="give an --out that all mount, or run a study: pmd ablate --storage s3://...")
         write_whole(out / "chain.yaml", dump_chain(chain))
         if leads():
             listen(planned(stages, shop, device))

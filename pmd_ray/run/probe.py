@@ -1,4 +1,4 @@
-"""Whether every node of a cluster sees the storage: asked before anything is trained, where it is a folder."""
+"""Whether every node of a cluster sees a folder: asked before anything is trained there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
 
+from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import UserError
 from pmd_ray.store.store import Store
 
@@ -19,26 +20,35 @@ LATE_S = 5.0
 
 
 def probe_storage(store: Store) -> None:
-    """Let each node that is alive read what we write to the store, and write beside it.
+    """Let each node see the store, as `probe_folder` does; nothing is done for an object store."""
+    if store.local is not None:
+        probe_folder(store.local, otherwise="give a --storage that all see, such as s3://BUCKET/PATH")
 
-    Nothing is done for an object store, and where no cluster is named by RAY_ADDRESS: there is one machine then.
+
+def probe_folder(folder: Path, *, otherwise: str) -> None:
+    """Let each node that is alive read what we write into a folder, and write beside it.
+
+    Nothing is done where no cluster is named by RAY_ADDRESS: there is one machine then.
+
+    Args:
+        otherwise: What to do where it cannot be mounted.
 
     Raises:
         UserError: naming the nodes that do not see it.
         StorageError: this process cannot write there.
     """
-    if store.local is None or not os.environ.get("RAY_ADDRESS"):
+    if not os.environ.get("RAY_ADDRESS"):
         return
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    with _question(store) as (name, answer):
+    with _question(folder) as (name, answer):
         task = ray.remote(num_cpus=0, max_retries=0)(looked)
         asked = {}
         for node, host in nodes.items():
             there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-            asked[task.options(scheduling_strategy=there).remote(str(store.local), name, answer)] = host
+            asked[task.options(scheduling_strategy=there).remote(str(folder), name, answer)] = host
         ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
         wrong = [f"{asked[one]} ({problem})" for one in ready if (problem := _outcome(one))]
         wrong += [f"{asked[one]} (no answer within {ANSWER_S:.0f} s)" for one in silent]
@@ -46,8 +56,7 @@ def probe_storage(store: Store) -> None:
             ray.cancel(one, force=True)
     if wrong:
         raise UserError(
-            f"{store.local} is not one place for all nodes: {', '.join(sorted(wrong))}; mount it there, or give a "
-            "--storage that all see, such as s3://BUCKET/PATH"
+            f"{folder} is not one place for all nodes: {', '.join(sorted(wrong))}; mount it there, or {otherwise}"
         )
 
 
@@ -76,13 +85,16 @@ def _await_file(place: Path) -> None:
 
 
 @contextlib.contextmanager
-def _question(store: Store) -> Iterator[tuple[str, str]]:
+def _question(folder: Path) -> Iterator[tuple[str, str]]:
     name, answer = f".probe-{token_hex(4)}", token_hex(8)
-    store.medium.write(name, answer.encode())
+    place = folder / name
+    with storing(place):
+        place.write_text(answer, encoding="utf-8")
     try:
         yield name, answer
     finally:
-        store.medium.remove(name)
+        with storing(place):
+            place.unlink(missing_ok=True)
 
 
 def _outcome(reference: object) -> str:

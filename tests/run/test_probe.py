@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reference.tiny import write_graph
 
 from pmd_ray.run import probe
+from pmd_ray.run.distil import distil
 from pmd_ray.run.probe import looked, probe_storage
 from pmd_ray.run.stage_call import _open_store
+from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.spec.chain_file import load_chain
 from pmd_ray.spec.errors import UserError
 from pmd_ray.store.store import Store
 
@@ -60,6 +64,21 @@ def test_the_nodes_that_do_not_see_it_are_named(
         with pytest.raises(UserError, match=r"is not one place for all nodes: \S+ \(not there\); mount it there, or"):
             probe_storage(store)
     assert sorted(store.local.iterdir()) == before
+
+
+@pytest.mark.ray
+def test_a_chain_asks_before_a_group_trains(ray_running: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "this one")
+    monkeypatch.setattr(probe, "looked", _saying("not there"))
+    chain = load_chain(
+        "demo",
+        [f"dataset={write_graph(tmp_path / 'graph')}", "encoder.name=scratch", "layers=[2, 1]", "mask_rates=[0.0]"],
+    )
+    with pytest.raises(
+        UserError, match=r"run is not one place for all nodes: \S+ \(not there\); .* give an --out that"
+    ):
+        distil(chain, tmp_path / "run", plan=WorkerPlan(2, 2, cpus=1.0))
+    assert not (tmp_path / "run" / "chain.yaml").exists()
 
 
 def _saying(text: str) -> Callable[[str, str, str], str]:
