@@ -11,6 +11,8 @@ from pmd_ray.spec.base import Frozen
 
 POWER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 """YAML takes 1e-4 for a word, and only 1.0e-4 for a number."""
+LISTED_AT_MOST = 10_000
+"""Values of one parameter: more are never listed."""
 
 
 class Choice(Frozen):
@@ -49,6 +51,8 @@ class Steps(Frozen):
     def _right_way_up(self) -> Steps:
         if self.low > self.high:
             raise ValueError(f"low must not be above high, got {self.low:g} > {self.high:g}")
+        if (self.high - self.low) / self.step >= LISTED_AT_MOST:
+            raise ValueError(f"step makes more than {LISTED_AT_MOST:,} values, got {self.step:g}; raise it")
         return self
 
     @property
@@ -83,7 +87,7 @@ class Span(Frozen):
     @property
     def finite(self) -> bool:
         """Whether its values can be listed."""
-        return self.whole and not self.log
+        return self.whole and not self.log and self.high - self.low < LISTED_AT_MOST
 
     def values(self) -> tuple[int, ...]:
         """Every value, in order; ValueError where there is no end of them."""

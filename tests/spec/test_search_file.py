@@ -138,6 +138,10 @@ def test_a_baseline_beside_the_file_or_by_name(tmp_path: Path) -> None:
             "space.masks.first: low must not be above high, got 0.3 > 0.1",
         ),
         (
+            {"space": {"masks": {"first": {"low": 0.1, "high": 0.3, "step": 1e-9}}}},
+            "space.masks.first: step makes more than 10,000 values, got 1e-09; raise it",
+        ),
+        (
             {"space": {"masks": {"first": {"low": 0.1, "high": 0.3}}}},
             "space.masks.first: must be a list or have a step",
         ),
