@@ -49,7 +49,10 @@ Slots = Annotated[
     typer.Option(metavar="N", min=1, help="Stages at once (default: as many as the machine or cluster holds)."),
 ]
 Workers = Annotated[
-    str, typer.Option(metavar="N|MIN:MAX[,spread]", help="Workers of each stage; 1 trains inside one process.")
+    str,
+    typer.Option(
+        metavar="N|MIN:MAX[,spread][,LABEL=VALUE]", help="Workers of each stage; 1 trains inside one process."
+    ),
 ]
 
 
@@ -99,7 +102,8 @@ def resume(
     gpus: Gpus = None,
     slots: Slots = None,
     workers: Annotated[
-        str | None, typer.Option(metavar="N|MIN:MAX[,spread]", help="Workers of each stage (default: as before).")
+        str | None,
+        typer.Option(metavar="N|MIN:MAX[,spread][,LABEL=VALUE]", help="Workers of each stage (default: as before)."),
     ] = None,
     home: Home = None,
     journal: Journal = None,

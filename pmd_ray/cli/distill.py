@@ -38,7 +38,10 @@ def distill(
     ] = None,
     overrides: Overrides = None,
     workers: Annotated[
-        str, typer.Option(metavar="N|MIN:MAX[,spread]", help="Workers of each grade; 1 trains inside this process.")
+        str,
+        typer.Option(
+            metavar="N|MIN:MAX[,spread][,LABEL=VALUE]", help="Workers of each grade; 1 trains inside this process."
+        ),
     ] = "1",
     gpu: Annotated[bool, typer.Option("--gpu", help="Give each worker of a group a GPU.")] = False,
     home: Home = None,

@@ -141,6 +141,7 @@ def _stage_of(order: Order, server: JobServer) -> tuple[Wanted, list[str]]:
     plan = WorkerPlan.parse(order.workers, gpu=device == "cuda", cpus=order.cpus)
     wanted = Wanted.of(plan, cpus=order.cpus, gpus=gpus)
     if order.verb == "distill":
+        plan.refuse_labels()
         return wanted, ["--workers", order.workers, *(["--gpu"] if gpus else [])]
     options = ["--device", device, "--cpus", str(order.cpus), "--workers", order.workers, *order.further]
     return wanted, options + (["--gpus", f"{gpus:g}"] if gpus and plan.local else [])

@@ -55,9 +55,10 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
     """A Ray that can run the plan: the one at RAY_ADDRESS, one that is connected, or a small local one.
 
     Raises:
-        UserError: it has too few cores or GPUs for the plan, which would wait for ever.
+        UserError: it has too few cores or GPUs, or no such node for the plan, which would wait for ever.
     """
     prepare_ray()
+    plan.refuse_labels()
     if plan.local:
         yield
         return
@@ -69,6 +70,7 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
             _start(plan)
     try:
         _check_size(plan)
+        _check_labels(plan)
         yield
     finally:
         if started:
@@ -98,6 +100,7 @@ def cluster_for(plan: WorkerPlan, *, cpus: float, gpus: float) -> Iterator[None]
             _check_stage(gpus=gpus)
         else:
             _check_size(plan)
+        _check_labels(plan)
         yield
     finally:
         if started:
@@ -118,6 +121,17 @@ def _check_stage(*, gpus: float) -> None:
         )
     # A cluster that grows on demand starts small: there, Ray waits for it.
     LOG.warning("no node has %g GPU yet; stages wait until the cluster has grown", gpus)
+
+
+def _check_labels(plan: WorkerPlan) -> None:
+    import ray
+
+    if not plan.labels or any(map(plan.may_use, ray.nodes())):
+        return
+    wanted = " and ".join(plan.labels_written)
+    if not os.environ.get("RAY_ADDRESS") or _most("CPU") is None:
+        raise UserError(f"--workers: no node has {wanted}; leave it out, or start nodes that have it")
+    LOG.warning("no node has %s yet; stages wait until the cluster has started one", wanted)
 
 
 def _most(name: str) -> float | None:

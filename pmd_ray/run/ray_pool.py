@@ -52,7 +52,7 @@ class RayPool:
         self._listen = listen
         self._kept: set[str] = set()
         """Stages that have finished an epoch since they were submitted."""
-        self._nodes = StageNodes()
+        self._nodes = StageNodes(plan=setting.plan)
         self._resting: dict[str, tuple[float, StageJob]] = {}
         """Stages that the storage refused, with the time from which they are started."""
         self._rests: dict[str, float] = {}
@@ -92,7 +92,7 @@ class RayPool:
             return self._slots
         looked, size = self._size
         if time.monotonic() - looked >= SIZE_EVERY_S:
-            there = ray.cluster_resources()
+            there = self._nodes.resources()
             plan = self._setting.plan
             if plan.local:
                 size = int(there.get("CPU", 0) // self._cpus) if self._cpus else 1

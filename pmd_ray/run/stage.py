@@ -147,7 +147,7 @@ def _run_group(
                 use_gpu=plan.gpu,
                 resources_per_worker=plan.resources(),
                 placement_strategy="SPREAD" if plan.spread else "PACK",
-                label_selector=dict(away) or None,
+                label_selector={**dict(plan.labels), **away} or None,
             ),
             run_config=RunConfig(
                 name=f"stage-{stage.key[:16]}",

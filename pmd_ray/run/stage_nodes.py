@@ -11,6 +11,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pmd_ray.run.workers import WorkerPlan
+
 LOOK_EVERY_S = 2.0
 """Between two looks at which nodes there are."""
 NODE_ID = "ray.io/node-id"
@@ -31,14 +33,19 @@ class StageNodes:
 
     Ray tells of a node that was cut off within seconds; of the tasks on it only minutes later, when a connection that
     says nothing is given up. So we look ourselves.
+
+    Args:
+        plan: Which nodes stages may use.
     """
 
     def __init__(
         self,
         nodes: Callable[[], list[dict[str, Any]]] = lambda: list(ray.nodes()),
         clock: Callable[[], float] = time.monotonic,
+        *,
+        plan: WorkerPlan | None = None,
     ) -> None:
-        self._nodes, self._clock = nodes, clock
+        self._nodes, self._clock, self._plan = nodes, clock, plan or WorkerPlan()
         self._at: dict[str, StagePlaced] = {}
         """Where a stage began last."""
         self._refused: dict[str, set[str]] = {}
@@ -46,6 +53,13 @@ class StageNodes:
         self._unprepared: Counter[str] = Counter()
         """How often a node could not make a process for a stage; which node, Ray does not say."""
         self._looked = -LOOK_EVERY_S
+
+    def resources(self) -> Counter[str]:
+        """Of all nodes that stages may use."""
+        there = Counter[str]()
+        for node in filter(self._plan.may_use, self._nodes()):
+            there.update(node["Resources"])
+        return there
 
     def began(self, placed: StagePlaced) -> None:
         """A stage tells where it is."""
@@ -76,10 +90,10 @@ class StageNodes:
         return {place.key: place.address for place in placed if place.node not in alive}
 
     def options(self, key: str, *, resources: dict[str, float]) -> dict[str, Any]:
-        """What a task's options say so that a stage keeps away from nodes whose disk refused it.
+        """What a task's options say so that a stage runs where it may, and keeps away from nodes whose disk refused it.
 
         One that could not begin is sent to each node in turn, and waits for it: what is free would be the same again.
-        Nothing is said where no other node could hold it: then the storage, or the only node, is tried again.
+        Where no other node could hold it the storage, or the only node, is tried again.
 
         Args:
             resources: What the task asks for.
@@ -87,8 +101,8 @@ class StageNodes:
         turn = self._unprepared[key]
         if turn and (others := sorted(self._others(key, resources))):
             return {"scheduling_strategy": NodeAffinitySchedulingStrategy(others[turn % len(others)], soft=False)}
-        away = self.away(key, resources=resources)
-        return {"label_selector": away} if away else {}
+        labels = {**dict(self._plan.labels), **self.away(key, resources=resources)}
+        return {"label_selector": labels} if labels else {}
 
     def away(self, key: str, *, resources: dict[str, float], workers: int = 1) -> dict[str, str]:
         """The labels of nodes whose disk has not refused a stage; none where these cannot hold it.
@@ -108,7 +122,7 @@ class StageNodes:
         refused = self._refused.get(key, set())
         room: dict[str, int] = {}
         for node in self._nodes():
-            if node["Alive"] and node["NodeID"] not in refused:
+            if self._plan.may_use(node) and node["NodeID"] not in refused:
                 there = node["Resources"]
                 room[node["NodeID"]] = min(
                     (int(there.get(name, 0) // least) for name, least in asked.items()), default=1

@@ -103,6 +103,11 @@ def test_a_chain_trains_where_there_is_room(pmd: Pmd, cluster: PretendCluster) -
     assert cluster.sent[1].resources == {} and cluster.sent[1].entrypoint.endswith("--out /shared/demo")
 
 
+def test_a_chain_of_one_worker_has_no_choice_of_nodes(pmd: Pmd, cluster: PretendCluster) -> None:
+    done = pmd("submit", "distill", "demo", "--out", "/shared/chain", "--workers", "1,pmd-ray/market=spot")
+    assert done.code == 2 and "would choose among the nodes" in done.err and not cluster.sent
+
+
 def test_a_detached_one_says_how_to_come_back(pmd: Pmd, cluster: PretendCluster) -> None:
     done = pmd("submit", "ablate", "quickstart", "--detach", "--json", "--address", "head:8265")
     assert done.code == 0

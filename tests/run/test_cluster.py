@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from pmd_ray.run import cluster
-from pmd_ray.run.cluster import RAY_DEFAULTS, connected, leads, prepare_ray, refuse_too_large
+from pmd_ray.run.cluster import RAY_DEFAULTS, cluster_for, connected, leads, prepare_ray, refuse_too_large
+from pmd_ray.run.stage_nodes import StageNodes
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import UserError, WorkerError
+
+LEFT = WorkerPlan.parse("1,side=left")
 
 
 def test_a_local_plan_starts_no_ray() -> None:
@@ -123,3 +126,22 @@ def test_another_ray_of_this_machine_is_left_alone() -> None:
         )
     assert "`ray start` was called on this machine (127.0.0.1:1); to train there: RAY_ADDRESS=auto" in done.stderr
     assert (done.returncode, done.stdout.split()[-1:]) == (0, ["True"])
+
+
+@pytest.mark.ray
+def test_labels_that_no_node_has_are_refused_and_others_kept_to(ray_running: None) -> None:
+    import ray
+
+    with pytest.raises(UserError, match="no node has side=left"), cluster_for(LEFT, cpus=1, gpus=0):
+        pass
+    node = ray.nodes()[0]["NodeID"]
+    plan = WorkerPlan.parse(f"1,ray.io/node-id={node}")
+    with cluster_for(plan, cpus=1, gpus=0):
+        where = ray.remote(num_cpus=1)(lambda: ray.get_runtime_context().get_node_id())
+        options = StageNodes(plan=plan).options("a", resources={"CPU": 1.0})
+        assert options and ray.get(where.options(**options).remote()) == node
+
+
+def test_a_chain_that_trains_here_chooses_no_nodes() -> None:
+    with pytest.raises(UserError, match="side=left would choose among the nodes"), connected(LEFT):
+        pass

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from pmd_ray.run.stage_nodes import LOOK_EVERY_S, NODE_ID, StageNodes, StagePlaced
+from pmd_ray.run.workers import WorkerPlan
 
 
 class World:
     """Nodes that come and go, and a clock."""
 
     def __init__(self, *names: str) -> None:
-        self.nodes = {name: {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}} for name in names}
+        self.nodes = {
+            name: {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}, "Labels": {"side": name}} for name in names
+        }
         self.now = 0.0
 
-    def known(self) -> StageNodes:
-        return StageNodes(lambda: list(self.nodes.values()), lambda: self.now)
+    def known(self, workers: str = "1") -> StageNodes:
+        plan = WorkerPlan.parse(workers)
+        return StageNodes(lambda: list(self.nodes.values()), lambda: self.now, plan=plan)
 
     def end(self, name: str) -> None:
         self.nodes[name] = {**self.nodes[name], "Alive": False, "Resources": {}}
@@ -54,6 +58,18 @@ def test_a_node_that_refused_is_avoided_while_another_holds_the_stage() -> None:
     assert known.options("b", **asked) == {}
     world.end("right")
     assert known.options("a", **asked) == {}
+
+
+def test_stages_keep_to_the_nodes_that_have_a_label() -> None:
+    world = World("left", "right")
+    known = world.known("1,side=left")
+    assert known.resources() == {"CPU": 1.0}
+    assert known.options("a", resources={"CPU": 1.0}) == {"label_selector": {"side": "left"}}
+    known.refused("a", "left")
+    assert known.options("a", resources={"CPU": 1.0}) == {"label_selector": {"side": "left"}}, "no other has it"
+    world.nodes["third"] = {**world.nodes["left"], "NodeID": "third"}
+    assert known.options("a", resources={"CPU": 1.0}) == {"label_selector": {"side": "left", NODE_ID: "!in(left)"}}
+    assert world.known().resources() == {"CPU": 3.0}
 
 
 def test_a_stage_that_could_not_begin_is_sent_to_each_node_in_turn() -> None:

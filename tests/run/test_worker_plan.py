@@ -18,7 +18,9 @@ def test_what_may_be_written(text: str, local: bool, count: int | tuple[int, int
     assert (plan.local, plan.count) == (local, count)
 
 
-@pytest.mark.parametrize("text", ["0", "", "four", "4:2", "0:2", "1:2:3", "-1", "1.5", "2:", "4,pack", "4 spread"])
+@pytest.mark.parametrize(
+    "text", ["0", "", "four", "4:2", "0:2", "1:2:3", "-1", "1.5", "2:", "4,pack", "4 spread", "1,=x", "1,a=", "1,a=b c"]
+)
 def test_what_may_not(text: str) -> None:
     with pytest.raises(UserError, match="must be a number from 1, or LEAST:MOST"):
         WorkerPlan.parse(text)
@@ -38,6 +40,16 @@ def test_workers_are_packed_unless_they_are_to_be_spread() -> None:
     assert WorkerPlan.parse("1,spread") == WorkerPlan(), "one is where it is"
 
 
-@pytest.mark.parametrize("text", ["1", "4", "2:8", "4,spread", "2:8,spread"])
+@pytest.mark.parametrize("text", ["1", "4", "2:8", "4,spread", "2:8,spread,a/b=c", "1,a=b,c=d"])
 def test_a_plan_is_written_as_it_is_read(text: str) -> None:
     assert WorkerPlan.parse(text).text == text
+
+
+def test_labels_choose_nodes() -> None:
+    plan = WorkerPlan.parse("1,pmd-ray/market=on-demand")
+    node = {"Alive": True, "Labels": {"pmd-ray/market": "on-demand"}}
+    assert plan.may_use(node) and WorkerPlan().may_use(node)
+    assert not plan.may_use({**node, "Alive": False}) and not plan.may_use({**node, "Labels": {}})
+    with pytest.raises(UserError, match="pmd-ray/market=on-demand would choose among the nodes of a cluster"):
+        plan.refuse_labels()
+    WorkerPlan.parse("2,pmd-ray/market=on-demand").refuse_labels()
