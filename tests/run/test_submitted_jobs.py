@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,24 @@ class Head:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
-    def pmd(self, *words: object, home: Path | None = None, folder: Path | None = None) -> subprocess.Popen[str]:
+    def pmd(
+        self, *words: object, home: Path | None = None, folder: Path | None = None, path: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command; `path`: where Python looks first."""
         return subprocess.Popen(
             [sys.executable, "-m", "pmd_ray", *map(str, words)],
-            env=self.environment(home),
+            env=self.environment(home) | ({"PYTHONPATH": str(path)} if path else {}),
             cwd=folder,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def done(self, *words: object, home: Path | None = None, folder: Path | None = None) -> tuple[int, str, str]:
+    def done(
+        self, *words: object, home: Path | None = None, folder: Path | None = None, path: Path | None = None
+    ) -> tuple[int, str, str]:
         """A command's exit code, output and messages."""
-        process = self.pmd(*words, home=home, folder=folder)
+        process = self.pmd(*words, home=home, folder=folder, path=path)
         out, err = process.communicate(timeout=PATIENCE_S)
         assert self.token not in out + err and "Traceback" not in err, err
         return process.returncode, out, err
@@ -217,6 +223,19 @@ def test_who_has_no_token_or_another_one_gets_nothing(head: Head, tmp_path: Path
     (port,) = _free(1)
     code, _, err = head.done(*chain, "--address", f"127.0.0.1:{port}")
     assert code == 2 and f"nobody answers at http://127.0.0.1:{port}" in err
+
+
+def test_other_versions_and_missing_gpus_are_refused_by_what_the_cluster_says(head: Head, tmp_path: Path) -> None:
+    code, _, err = head.done("submit", "ablate", "quickstart", "--device", "cuda", "--storage", tmp_path / "store")
+    assert code == 2 and f"no GPU in the cluster at {head.address}" in err and "use --device cpu" in err
+    # This side says that it is another Ray: what is compared with is what the cluster says of itself.
+    other = tmp_path / "ray-2.9.1.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: ray\nVersion: 2.9.1\n", encoding="utf-8")
+    code, _, err = head.done("submit", "distill", "demo", "--out", "/x", path=tmp_path)
+    assert code == 2 and f"has Ray {version('ray')} (here: 2.9.1); install the same" in err
+    jobs = head.asked("/api/jobs/")
+    assert not [job for job in jobs if "quickstart" in job["entrypoint"] or "demo" in job["entrypoint"]]
 
 
 def test_the_token_stands_in_no_log_and_no_command_line(head: Head) -> None:
