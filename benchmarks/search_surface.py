@@ -8,8 +8,8 @@ ratio, the logarithms of the alpha and beta ratios and the depth of the last stu
 depth; noise of sd 0.005; each epoch comes nearer to it. Trials go through the project's searcher and schedulers in the
 order in which Tune calls them, one at a time. `within`: share of seeds in which the trial with the best measured value
 is in truth within 0.01 of the optimum. `beam` draws three grades in turn, a third of the trials each, and keeps the
-best. The Gaussian process (`--samplers gp`) takes 20 CPU seconds a search, the others about one; it is left out unless
-asked for.
+best. The Gaussian process (`--samplers gp`) takes up to 20 CPU seconds a search, the others about one; it is left out
+unless asked for, best with OMP_NUM_THREADS=1: its matrices are small.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ from pmd_ray.spec.streams import generator
 from pmd_ray.spec.study_record import StageUse
 
 SAMPLERS = ("tpe", "nsga2", "cmaes", "random")
-STRATEGIES = {"chain": "none", "chain, asha": "asha", "chain, wilcoxon": "wilcoxon", "beam": "none"}
+STRATEGIES = {
+    "chain": "none",
+    "chain, asha": "asha",
+    "chain, hyperband": "hyperband",
+    "chain, wilcoxon": "wilcoxon",
+    "beam": "none",
+}
 """With their pruners."""
 EPOCHS, TRIPLES = 9, 200
 TOP, NEAR, NOISE = 0.6, 0.01, 0.005
