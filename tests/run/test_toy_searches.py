@@ -89,10 +89,11 @@ def test_several_objectives_find_a_front_over_all_depths(tmp_path: Path) -> None
         tmp_path,
         "space.layers={first: [3], between: [2], targets: [2, 1]}",
         "search={sampler: nsga2, startup: 4, objectives: [metric, parameters, cost]}",
-        "budget.trials=8",
+        "optimiser.epochs=1",
+        "budget.trials=6",
     )
     trials = searched.record.trials
-    assert {(trial.round, trial.state) for trial in trials} == {("chain", TrialState.DONE)} and len(trials) == 8
+    assert {(trial.round, trial.state) for trial in trials} == {("chain", TrialState.DONE)} and len(trials) == 6
     assert {trial.layers[-1] for trial in trials} == {2, 1}
     assert all(trial.values == (trial.value, trial.parameters, trial.seconds) for trial in trials)
     written = write_search_report(searched.record, ready.store, tmp_path / "out", formats=["csv", "yaml"])
@@ -103,9 +104,9 @@ def test_several_objectives_find_a_front_over_all_depths(tmp_path: Path) -> None
 
 
 def test_a_warm_search_knows_what_another_one_found(tmp_path: Path) -> None:
-    _, cold = run_own(tmp_path, "search.pruner=none")
-    warm = ("search.pruner=none", "search.warm_start=true", "budget.trials=4")
-    ready, knowing = run_own(tmp_path, "name=knowing", *warm)
+    one_step = ("search.pruner=none", "optimiser.epochs=1", "optimiser.steps_per_epoch=1", "budget.trials=4")
+    _, cold = run_own(tmp_path, *one_step)
+    ready, knowing = run_own(tmp_path, *one_step, "name=knowing", "search.warm_start=true", "budget.trials=2")
     assert [trial.params for trial in knowing.record.warm] == [trial.params for trial in cold.record.trials]
     (each,) = whole_rounds(ready.record.search, ready.identities.facts_of)
     config, seed = ready.record.search.search, ready.record.search.seed
