@@ -107,7 +107,7 @@ def is_spot(node: Mapping[str, Any]) -> bool:
 
 def cost_of(config: Mapping[str, Any]) -> Cost | None:
     """The dearest set of machines that a launcher file's limits allow; None for machines that nobody bills."""
-    provider = str(mapping(config.get("provider")).get("type"))
+    provider = text(mapping(config.get("provider")).get("type"))
     if provider not in MACHINE_KEYS:
         return None
     types = node_types(config)
