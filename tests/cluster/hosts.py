@@ -1,8 +1,8 @@
 """Hosts of our own on one machine: name spaces of network, processes and mounts, an SSH server, a shared folder.
 
-Each has a disk of its own (its HOME and /tmp), /dev/shm and name; all see one folder as /srv/pmd_ray. A client, the
-machine that a user sits at, holds the bridge between them. Everything ends with the process that made it, however that
-ends: hosts are children that die with it, and mounts, links and addresses go with the hosts.
+Each has a disk of its own (its HOME and /tmp), /dev/shm, name, and virtual environment; all see one folder as
+/srv/pmd_ray. A client, the machine that a user sits at, holds the bridge between them. Everything ends with the process
+that made it, however that ends: hosts are children that die with it, and mounts, links and addresses go with the hosts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,12 +52,29 @@ mount -t tmpfs -o size=10m,mode=755 run /run
 mkdir /run/sshd
 install -m 600 {folder}/key {home}/.ssh/id_ed25519
 install -m 600 {folder}/key.pub {home}/.ssh/authorized_keys
-ln -s {venv} {home}/pmd_ray/venv
 {further}
 touch {folder}/{name}.ready
 exec {init}
 """
-BRIDGE = "ip link add bridge0 type bridge; ip addr add {address}/24 dev bridge0; ip link set bridge0 up"
+OF_THE_CLIENT = """\
+ln -s {venv} {home}/pmd_ray/venv
+ip link add bridge0 type bridge
+ip addr add {address}/24 dev bridge0
+ip link set bridge0 up
+"""
+OF_A_HOST = """\
+{venv}/bin/python -m venv --without-pip {home}/pmd_ray/venv
+echo {packages} > {home}/pmd_ray/venv/{packages_in_venv}/outside.pth
+for program in pip:pip ray:ray.scripts.scripts; do
+  file={home}/pmd_ray/venv/bin/${{program%%:*}}
+  printf '#!/bin/sh\nexec "$(dirname "$0")/python" -m %s "$@"\n' "${{program##*:}}" > "$file"
+  chmod 755 "$file"
+done
+mkdir -p {home}/.config/pip
+printf '[global]\nno-index = true\n' > {home}/.config/pip/pip.conf
+"""
+"""A virtual environment that finds the packages of ours, but not this checkout: the wheel is installed into it. Nothing
+can be downloaded."""
 SSHD = """\
 Port 22
 HostKey {folder}/hostkey
@@ -132,7 +150,8 @@ class Hosts:
     Args:
         folder: For keys and the shared folder; what lies there stays.
         count: How many.
-        venv: A virtual environment outside /srv, which all of them get as ~/pmd_ray/venv.
+        venv: A virtual environment outside /srv, which the client gets as ~/pmd_ray/venv, and whose packages the hosts
+            find in theirs.
     """
 
     def __init__(self, folder: Path, *, count: int, venv: Path) -> None:
@@ -146,10 +165,10 @@ class Hosts:
     def __enter__(self) -> Hosts:
         try:
             self._write_files()
-            self.client = self._boot(CLIENT, f"{NETWORK}.1", BRIDGE.format(address=f"{NETWORK}.1"), "sleep infinity")
+            self.client = self._boot(CLIENT, f"{NETWORK}.1", OF_THE_CLIENT, "sleep infinity")
             for name, address in self._names.items():
                 sshd = f"{found('sshd')} -D -e -f {self.folder}/sshd_config"
-                self._all[name] = self._boot(name, address, "", sshd)
+                self._all[name] = self._boot(name, address, OF_A_HOST, sshd)
                 self._join(self._all[name])
         except BaseException:
             self._end()
@@ -182,6 +201,8 @@ class Hosts:
         (self.folder / "sshd_config").write_text(SSHD.format(folder=self.folder, home=HOME))
 
     def _boot(self, name: str, address: str, further: str, init: str) -> Host:
+        packages = Path(sysconfig.get_path("purelib", vars={"base": str(self._venv)}))
+        own = {"venv": self._venv, "home": HOME, "address": address, "packages": packages}
         script = BOOT.format(
             name=name,
             folder=self.folder,
@@ -192,7 +213,7 @@ class Hosts:
             disk=DISK,
             shm=SHM,
             init=init,
-            further=further,
+            further=further.format(packages_in_venv=packages.relative_to(self._venv), **own),
         )
         line = ["setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--kill-child", "--mount-proc", *SPACES]
         with (self.folder / f"{name}.log").open("wb") as log:

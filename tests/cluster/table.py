@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cluster.hosts import CHECKOUT
 from cluster.runs import Run, reached
 
 PLACE = "PMD_FAULTS_TABLE"
@@ -16,9 +18,9 @@ PLACE = "PMD_FAULTS_TABLE"
 HEAD = """\
 # What a run loses when a machine fails
 
-Made {now} by `PMD_FAULTS_TABLE=docs/faults.md make test-cluster`, on {cores} cores with a load of {load:.0f}: three
-hosts out of name spaces, a head and two workers of one core each, `deploy/local.yaml`, two stages at once. Every run
-ended well, with every stage whole.
+Made {now} at {commit} by `PMD_FAULTS_TABLE=docs/faults.md make test-cluster`, on {cores} cores with a load of
+{load:.0f}: three hosts out of name spaces, a head and two workers of one core each, `deploy/local.yaml`, two stages at
+once. Every run ended well, with every stage whole.
 
 - noticed: until the driver says so, or the cluster's list of nodes does
 - goes on: until the disturbed stages have kept their next epoch
@@ -56,7 +58,9 @@ class Table:
         lines = [
             f"| {row.fault} | {seconds(row.noticed_s)} | {row.goes_on_s:.0f} s | {row.lost} |\n" for row in self.rows
         ]
-        head = HEAD.format(now=f"{datetime.now(UTC):%Y-%m-%d}", cores=os.cpu_count(), load=os.getloadavg()[2])
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True)
+        now = f"{datetime.now(UTC):%Y-%m-%d}"
+        head = HEAD.format(now=now, commit=commit.stdout.strip(), cores=os.cpu_count(), load=os.getloadavg()[2])
         print("".join(["\n", *lines]))
         if place and lines:
             Path(place).write_text(head + "".join(lines), encoding="utf-8")

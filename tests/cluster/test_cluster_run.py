@@ -9,13 +9,13 @@ import pytest
 from reference.tiny import write_graph
 from reference.toy_studies import toy_overrides
 
-from cluster.hosts import HOME, SHARED
+from cluster.hosts import HOME
+from cluster.readme import STORAGE
 from cluster.twin import DASHBOARD, TOKEN, Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 TABLES = ("summary", "comparisons", "per_seed", "by_relation", "by_direction")
 """Metrics alone; other tables name hosts and seconds."""
-STORAGE = f"{SHARED}/quickstart"
 
 
 def told(cluster: Cluster) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections import Counter
 
 import pytest
 
@@ -41,6 +43,33 @@ except Exception as error:
 else:
     print("let in", ray.cluster_resources())
 """
+CALLS = """\
+import sys, grpc
+from ray.core.generated import gcs_service_pb2 as gcs, gcs_service_pb2_grpc as gcs_calls
+from ray.core.generated import node_manager_pb2 as node, node_manager_pb2_grpc as node_calls
+from ray.core.generated import ray_client_pb2 as client, ray_client_pb2_grpc as client_calls
+from ray.core.generated import reporter_pb2 as agent, reporter_pb2_grpc as agent_calls
+calls = {
+    "jobs": lambda to: gcs_calls.JobInfoGcsServiceStub(to).GetAllJobInfo(gcs.GetAllJobInfoRequest(), timeout=10),
+    "keys": lambda to: gcs_calls.InternalKVGcsServiceStub(to).InternalKVKeys(gcs.InternalKVKeysRequest(), timeout=10),
+    "node": lambda to: node_calls.NodeManagerServiceStub(to).GetNodeStats(node.GetNodeStatsRequest(), timeout=10),
+    "agent": lambda to: agent_calls.ReporterServiceStub(to).GetTraceback(agent.GetTracebackRequest(pid=1), timeout=10),
+    "client": lambda to: client_calls.RayletDriverStub(to).ClusterInfo(client.ClusterInfoRequest(), timeout=10),
+}
+for place in sys.argv[1:]:
+    for name, call in calls.items():
+        with grpc.insecure_channel(place) as to:
+            try:
+                call(to)
+            except grpc.RpcError as error:
+                print(name, error.code().name)
+            else:
+                print(name, "ANSWERED", place)
+"""
+"""What Ray's own processes ask each other: one question of each service, to every port."""
+HTTP_PATHS = ("/", "/metrics", "/api/version", "/api/jobs/", "/api/v0/nodes", "/logs/")
+NUMBERS = re.compile(r"(?:# (?:HELP|TYPE|EOF)|ray_|python_|process_|autoscaler_)")
+"""How each line begins of what Ray tells Prometheus."""
 WITHOUT = ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64})
 """Nothing, and another token."""
 
@@ -57,6 +86,40 @@ def test_no_page_and_no_agent_answers(cluster: Cluster, options: tuple[str, ...]
     places += [f"http://{host.address}:{page}" for host in cluster.hosts for page in AGENT]
     answers = {place: status(cluster.client, place, *options) for place in places}
     assert {place: answer for place, answer in answers.items() if answer not in REFUSED} == {}
+
+
+def open_ports(host: Host) -> list[int]:
+    """Those that other machines reach, but for SSH."""
+    lines = host.run("ss", "-Hltn").stdout.splitlines()
+    places = {line.split()[3].rpartition(":")[::2] for line in lines}
+    loopback = ("127.", "[::1]", "[::ffff:127.")
+    return sorted(int(port) for address, port in places if port != "22" and not address.startswith(loopback))
+
+
+def test_every_open_port_wants_the_token_or_tells_numbers_alone(cluster: Cluster) -> None:
+    """Ray cannot bind what it tells Prometheus to the machine itself: it says the same, whatever it is asked."""
+    tellers = dict[str, int]()
+    for host in cluster.hosts:
+        for port in open_ports(host):
+            for path in HTTP_PATHS:
+                done = cluster.client.run(
+                    "curl", "-s", "-m", "10", "-f", f"http://{host.address}:{port}{path}", check=False
+                )
+                if done.returncode == 0:
+                    lines = done.stdout.splitlines()
+                    assert lines and all(map(NUMBERS.match, lines)), f"{host.name}:{port}{path}: {done.stdout[:500]}"
+                    tellers[f"{host.name}:{port}"] = len(lines)
+    # One of each node's agent; on the head also the dashboard's and the autoscaler's.
+    assert len(tellers) == len(list(cluster.hosts)) + 2, tellers
+
+
+def test_no_service_of_rays_answers(cluster: Cluster) -> None:
+    places = [f"{host.address}:{port}" for host in cluster.hosts for port in open_ports(host)]
+    told = cluster.client.run(f"{VENV}/python", "-c", CALLS, *places, timeout=600).stdout.splitlines()
+    assert not [line for line in told if "ANSWERED" in line]
+    refused = [line.split()[0] for line in told if line.endswith("UNAUTHENTICATED")]
+    nodes = len(list(cluster.hosts))
+    assert Counter(refused) == {"jobs": 1, "keys": 1, "client": 1, "node": nodes, "agent": nodes}
 
 
 def test_no_job_is_taken(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""A cluster of hosts of our own by Ray's launcher: `deploy/local.yaml` with their addresses, up, ready, down."""
+"""A cluster of hosts of our own by Ray's launcher, as the README says: `deploy/local.yaml` with their addresses."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cluster.hosts import CHECKOUT, HOME, Host, Hosts
+from cluster.readme import FILE, FOLDER, Chapter
 
 VENV = f"{HOME}/pmd_ray/venv/bin"
 TOKEN = f"{HOME}/.ray/auth_token"
-FILE = f"{HOME}/twin.yaml"
 DASHBOARD = "http://127.0.0.1:8265"
 ENVIRONMENT = {
     "PATH": f"{VENV}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -25,6 +26,13 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "OMP_NUM_THREADS": "1",
 }
+TYPED = {
+    **{name: value for name, value in ENVIRONMENT.items() if name != "RAY_AUTH_MODE"},
+    # `make wheel` downloads nothing here: what builds is in the virtual environment.
+    "PIP_NO_INDEX": "1",
+    "PIP_NO_BUILD_ISOLATION": "false",
+}
+"""Of commands that are typed as the README says: what it tells to export is not there before."""
 WORKER_CPUS = 1
 FIRST = "nice -n -10 env RAY_worker_niceness=10"
 """Whatever else the machine does, Ray's own processes come first: a node whose agent takes more than 15 s to start
@@ -35,15 +43,12 @@ DOWN_S = 180.0
 
 
 def twin_of(hosts: Hosts) -> dict[str, Any]:
-    """The shipped file with other addresses and keys, nothing to install, and one core for each worker."""
+    """The shipped file with other addresses and keys, and one core for each worker."""
     config: dict[str, Any] = yaml.safe_load((CHECKOUT / "deploy/local.yaml").read_text(encoding="utf-8"))
     head, *workers = hosts
     config["provider"] |= {"head_ip": head.address, "worker_ips": [host.address for host in workers]}
     config["min_workers"] = config["max_workers"] = len(workers)
     config["auth"] = {"ssh_user": "root", "ssh_private_key": "~/.ssh/id_ed25519"}
-    # The virtual environment is there: this checkout's. What is left looks whether it is.
-    del config["file_mounts"]["~/pmd_ray/dist"]
-    config["setup_commands"] = [line for line in config["setup_commands"] if "pip install" not in line]
     for commands, also in (
         ("head_start_ray_commands", ""),
         ("worker_start_ray_commands", f" --num-cpus={WORKER_CPUS}"),
@@ -57,6 +62,9 @@ class Cluster:
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts, self.client = hosts, hosts.client
+        self.chapter = Chapter()
+        """What the README says of clusters."""
+        self._exported = ""
 
     @property
     def head(self) -> Host:
@@ -65,6 +73,24 @@ class Cluster:
     @property
     def workers(self) -> list[Host]:
         return list(self.hosts)[1:]
+
+    def typed(self, start: str, *, timeout: float = UP_S) -> str:
+        """Run the README's command that begins so, in the checkout; what it prints.
+
+        An `export` holds for those that follow.
+        """
+        line = self.chapter.take(start)
+        if line.startswith("export "):
+            self._exported += f"{line}; "
+            return ""
+        return self.client.run("bash", "-ec", self._line(line), env=TYPED, timeout=timeout).stdout
+
+    def typed_and_left(self, start: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start the README's command that begins so, and leave it running."""
+        return self.client.start("bash", "-ec", self._line(f"exec {self.chapter.take(start)}"), env=TYPED, log=log)
+
+    def _line(self, line: str) -> str:
+        return f"cd {FOLDER}; {self._exported}{line}"
 
     def pmd(self, *words: str, timeout: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of ours at the client."""
@@ -108,17 +134,17 @@ class Cluster:
 
 @contextmanager
 def launched(hosts: Hosts) -> Iterator[Cluster]:
-    """`pmd cluster token`, `ray up`, all workers there, the dashboard's port at the client; at the end `ray down`."""
+    """As the README says, until all workers are there and the dashboard's port is at the client; at the end its end."""
     cluster = Cluster(hosts)
-    hosts.client.sees(FILE).write_text(yaml.safe_dump(twin_of(hosts), sort_keys=False), encoding="utf-8")
-    cluster.pmd("cluster", "token")
+    copy_checkout(hosts.client)
+    (hosts.client.sees(FOLDER) / FILE).write_text(yaml.safe_dump(twin_of(hosts), sort_keys=False), encoding="utf-8")
+    for start in ("pmd cluster token", "make wheel", "pmd cluster check"):
+        cluster.typed(start)
     header = hosts.client.sees(f"{HOME}/.ray/header")
     header.touch(mode=0o600)
     header.write_text(f"Authorization: Bearer {hosts.client.sees(TOKEN).read_text()}\n")
-    cluster.ray("up", "-y", FILE)
-    tunnel = ["ssh", "-N", "-o", "StrictHostKeyChecking=no", "-o", "ServerAliveInterval=5"]
-    tunnel += ["-L", "8265:127.0.0.1:8265", cluster.head.address]
-    hosts.client.start(*tunnel, log=hosts.folder / "tunnel.log")
+    cluster.typed("ray up")
+    cluster.typed_and_left("ray dashboard", hosts.folder / "tunnel.log")
     try:
         limit = time.monotonic() + 60
         while (
@@ -129,14 +155,24 @@ def launched(hosts: Hosts) -> Iterator[Cluster]:
             cluster.await_all()
         except AssertionError:
             # A worker that could not be started once is never tried again by the autoscaler, but by another `ray up`.
-            cluster.ray("up", "-y", FILE)
+            cluster.ray("up", "-y", f"{FOLDER}/{FILE}")
             cluster.await_all()
         yield cluster
-    except BaseException:
-        cluster.ray("down", "-y", FILE, check=False)
-        raise
-    cluster.ray("down", "-y", FILE)
+    finally:
+        cluster.typed("ray down")
     await_end(cluster)
+
+
+def copy_checkout(client: Host) -> None:
+    """This checkout as it is now, but for what git ignores, with the client's virtual environment as if just installed."""
+    list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(list_files, cwd=CHECKOUT, capture_output=True, check=True).stdout
+    place = client.sees(FOLDER)
+    place.mkdir(parents=True)
+    words = ["rsync", "-a", "--from0", "--files-from=-", "--ignore-missing-args", f"{CHECKOUT}/", f"{place}/"]
+    subprocess.run(words, input=names, check=True)
+    own = f"{FOLDER}/.venv"
+    client.run("sh", "-ec", f"mkdir {own}; ln -s {HOME}/pmd_ray/venv/* {own}; touch {own}/.installed")
 
 
 def await_end(cluster: Cluster) -> None:

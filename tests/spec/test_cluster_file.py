@@ -87,7 +87,7 @@ CASES: list[tuple[Path, str | tuple[str, ...], Any, str]] = [
     (AWS, "docker/head_image", None, "docker.image: missing"),
     (AWS, "docker/run_options/2", "-e OTHER=1", "PMD_STORAGE: not set for the head and worker"),
     (AWS, "docker/run_options/2", "-e PMD_STORAGE=/data/runs", "PMD_STORAGE: /data/runs is a folder of each machine"),
-    (LOCAL, "initialization_commands", [], "PMD_STORAGE: /srv/pmd_ray is a folder of each machine"),
+    (LOCAL, "initialization_commands", [], "PMD_STORAGE: /srv/pmd_ray/store is a folder of each machine"),
     (AWS, "docker/head_run_options/0", "-e PMD_STORAGE=s3://other/x", "PMD_STORAGE: the head has s3://other/x, workers s3://change-me"),
     (AWS, ("file_mounts", "~/.ray/auth_token"), None, "file_mounts: no token reaches the nodes"),
 ]  # fmt: skip

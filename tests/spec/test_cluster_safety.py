@@ -88,7 +88,7 @@ def test_a_later_docker_option_wins(option: str) -> None:
 
 
 ELSEWHERE = [
-    {"setup_commands": ["export RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray"]},
+    {"setup_commands": ["export RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray/store"]},
     {"worker_start_ray_commands": ["echo RAY_AUTH_MODE=token", "WORKER"]},
     {"worker_start_ray_commands": ["RAY_AUTH_MODE=token ray stop", "WORKER"]},
     {"worker_start_ray_commands": ["export RAY_AUTH_MODE=token", "WORKER"]},
@@ -102,7 +102,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("changed", ELSEWHERE, ids=str)
 def test_a_variable_of_another_command_does_not_reach_ray(changed: dict[str, list[str]]) -> None:
-    start = "PMD_STORAGE=/srv/pmd_ray ray start --address=$RAY_HEAD_IP:6379"
+    start = "PMD_STORAGE=/srv/pmd_ray/store ray start --address=$RAY_HEAD_IP:6379"
 
     def change(document: dict[str, Any]) -> None:
         document["worker_start_ray_commands"] = [start]
@@ -116,11 +116,11 @@ def test_a_variable_of_another_command_does_not_reach_ray(changed: dict[str, lis
 @pytest.mark.parametrize(
     "start",
     [
-        "RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray START",
-        "export RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray && START",
-        "env RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray START",
-        "bash -lc 'export RAY_AUTH_MODE=token; PMD_STORAGE=/srv/pmd_ray START'",
-        "{ export RAY_AUTH_MODE=token\n export PMD_STORAGE=/srv/pmd_ray; START; }",
+        "RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray/store START",
+        "export RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray/store && START",
+        "env RAY_AUTH_MODE=token PMD_STORAGE=/srv/pmd_ray/store START",
+        "bash -lc 'export RAY_AUTH_MODE=token; PMD_STORAGE=/srv/pmd_ray/store START'",
+        "{ export RAY_AUTH_MODE=token\n export PMD_STORAGE=/srv/pmd_ray/store; START; }",
     ],
 )
 @pytest.mark.parametrize("program", ["ray", "~/venv/bin/ray", "python -m ray.scripts.scripts", "nohup nice ray"])
