@@ -164,7 +164,7 @@ def launched(hosts: Hosts) -> Iterator[Cluster]:
 
 
 def copy_checkout(client: Host) -> None:
-    """This checkout as it is now, but for what git ignores, with the client's virtual environment as if just installed."""
+    """This checkout as it is, but for what git ignores, with the client's virtual environment as if just installed."""
     list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(list_files, cwd=CHECKOUT, capture_output=True, check=True).stdout
     place = client.sees(FOLDER)
