@@ -193,7 +193,7 @@ def test_a_chain_that_fails_gives_its_own_code(head: Head, toy: Path) -> None:
 
 
 def test_a_stopped_job_is_told_as_stopped(head: Head, toy: Path) -> None:
-    long = ("--set", "optimiser.epochs=100000", "--set", "dataset=cldr")
+    long = ("--set", "optimiser.epochs=100000", "--set", "dataset=cldr", "--out", toy / "chain")
     submitted = head.pmd("submit", "distill", "chain.yaml", *long, folder=toy)
     assert submitted.stderr is not None and submitted.stdout is not None
     job = submitted.stderr.readline().split()[1]
@@ -211,7 +211,7 @@ def test_a_stopped_job_is_told_as_stopped(head: Head, toy: Path) -> None:
 
 
 def test_who_has_no_token_or_another_one_gets_nothing(head: Head, tmp_path: Path) -> None:
-    chain = ("submit", "distill", "demo")
+    chain = ("submit", "distill", "demo", "--out", tmp_path / "chain")
     code, _, err = head.done(*chain, home=tmp_path)
     assert code == 2 and "wants a token, and this machine sends none" in err
     (tmp_path / ".ray").mkdir()
