@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from benchmarks.clock import interleaved
 from benchmarks.inputs import Asked
+from benchmarks.limit import Rate
 from benchmarks.record import Case
 from benchmarks.released.beside import triples_of
 from benchmarks.released.evaluation import ranks
@@ -21,11 +22,12 @@ from benchmarks.released.examples import KnownLinks
 from pmd_ray.kg.graph import Graph
 from pmd_ray.kg.known import with_inverses
 from pmd_ray.model.ranking import rank_queries
+from pmd_ray.spec.chunks import RANKED
 from pmd_ray.spec.ragged import Ints
 from pmd_ray.train.evaluate import known_of
 
-ROWS = 512
-"""Queries of a product."""
+BLOCK = RANKED["cpu"]
+"""Queries and entities of a product: as the product has them, whose rate few others reach."""
 
 
 def vectors(graph: Graph, answers: Ints, width: int) -> tuple[Tensor, Tensor]:
@@ -53,7 +55,7 @@ def one(graph: Graph, queries: Ints, width: int, repeat: int) -> Case:
     queries_QD = queries_PD[torch.as_tensor(asked.reshape(-1))]
     triples, links = triples_of(queries), KnownLinks(graph, graph.train, graph.valid, graph.test)
     known = known_of(graph)
-    block = torch.empty(ROWS, len(entities_ED))
+    block = torch.empty(BLOCK)
 
     def ours(number: int) -> None:
         lists = known.tails(queries[:, 0], queries[:, 1])
@@ -63,10 +65,12 @@ def one(graph: Graph, queries: Ints, width: int, repeat: int) -> Case:
         ranks(queries_QD, entities_ED, triples, links)
 
     def product(number: int) -> None:
-        for part in torch.split(queries_PD, ROWS):
-            torch.mm(part, entities_ED.t(), out=block[: len(part)])
+        for rows in torch.split(queries_PD, BLOCK[0]):
+            for columns in torch.split(entities_ED, BLOCK[1]):
+                torch.mm(rows, columns.t(), out=block[: len(rows), : len(columns)])
 
-    times = interleaved({"ours": ours, "plain": plain, "product": product}, repeat)
+    rate = Rate()
+    times = interleaved({"ours": ours, "plain": plain, "product": product, "rate": rate.measure}, repeat)
     return Case(
         name="ranking",
         data=graph.name,
@@ -74,5 +78,11 @@ def one(graph: Graph, queries: Ints, width: int, repeat: int) -> Case:
         ours_cpu_s=times["ours"].seconds,
         plain_cpu_s=times["plain"].seconds,
         limit_cpu_s=times["product"].seconds,
-        more={"different_queries": len(queries_PD), "entities": graph.num_entities, "width": width, "repeat": repeat},
+        more={
+            "different_queries": len(queries_PD),
+            "entities": graph.num_entities,
+            "width": width,
+            "at_the_rate_of_a_large_product_s": rate.seconds(2.0 * len(queries_PD) * len(entities_ED) * width),
+            "repeat": repeat,
+        },
     )

@@ -43,11 +43,11 @@ class BlockPairs:
         counts = torch.bincount(chunks, minlength=-(-entities // chunk))
         self._bounds = [0, *counts.cumsum(0).tolist()]
 
-    def places(self, columns: slice) -> Tensor:
-        """[N] flat positions in the block [b, c] of one chunk of entities."""
+    def places(self, columns: slice, width: int) -> Tensor:
+        """[N] flat positions in the block [b, width] of one chunk of entities, which may be wider than the chunk."""
         first = columns.start // self._chunk
         part = slice(self._bounds[first], self._bounds[first + 1])
-        flat: Tensor = self._rows[part] * (columns.stop - columns.start) + (self._columns[part] - columns.start)
+        flat: Tensor = self._rows[part] * width + (self._columns[part] - columns.start)
         return flat
 
     def hold(self, rows_N: Tensor, columns_N: Tensor) -> Tensor:

@@ -48,9 +48,13 @@ class ExactScores:
         width = self._queries.shape[1]
         return (width + 16) * _UNIT * (self.longest + abs(bonus)) * (1 + width * _UNIT) + 2.0**-120
 
-    def rough(self, rows_b: Tensor, columns: slice, out_bc: Tensor) -> Tensor:
+    def queries(self, rows_b: Tensor) -> Tensor:
+        """[b, D] float32, for `rough`."""
+        return self._queries[rows_b]
+
+    def rough(self, queries_bD: Tensor, columns: slice, out_bc: Tensor) -> Tensor:
         """[b, c] float32, written to `out_bc`."""
-        return torch.mm(self._queries[rows_b], self._entities[columns].T, out=out_bc)
+        return torch.mm(queries_bD, self._entities[columns].T, out=out_bc)
 
     def exact(self, rows_b: Tensor, columns: slice) -> Tensor:
         """[b, c] float64, without rounding."""
@@ -63,8 +67,8 @@ class ExactScores:
         for rows, columns in zip(
             torch.split(rows_N, _PAIRS_AT_ONCE), torch.split(columns_N, _PAIRS_AT_ONCE), strict=True
         ):
-            product_ND = _steps(self._queries[rows], self._grids[0])
-            found.append(product_ND.mul_(_steps(self._entities[columns], self._grids[1])).sum(1))
+            product_ND = _steps(self._queries.index_select(0, rows), self._grids[0])
+            found.append(product_ND.mul_(_steps(self._entities.index_select(0, columns), self._grids[1])).sum(1))
         return torch.cat(found).mul_(self._grids[0] * self._grids[1])
 
 

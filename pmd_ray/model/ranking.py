@@ -1,10 +1,10 @@
 """Filtered ranking by counting: one matrix product a block, no sort, no mask of queries by entities.
 
-A block's float32 scores settle every candidate that is further from the answer than the rounding error; the few nearer
-ones are scored again without rounding (`exact_scores`). So ranks, scores and top lists depend on the vectors alone:
-block sizes, threads and devices do not change a bit, and equal vectors tie exactly. (The released code sorts all
-entities unstably, so a constant model ranks well by luck: method.md, C24. It also lets known answers compete at a score
-of -1: C25; here they are out.)
+Maxima of strips of a block say where it must be looked at at all (`strips`). Its float32 scores settle every candidate
+that is further from the answer than the rounding error; the few nearer ones are scored again without rounding
+(`exact_scores`). So ranks, scores and top lists depend on the vectors alone: block sizes, threads and devices do not
+change a bit, and equal vectors tie exactly. (The released code sorts all entities unstably, so a constant model ranks
+well by luck: method.md, C24. It also lets known answers compete at a score of -1: C25; here they are out.)
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from torch import Tensor
 
 from pmd_ray.model.block_pairs import BlockPairs, Rows
 from pmd_ray.model.exact_scores import ExactScores, full_float32
+from pmd_ray.model.strips import STRIP, Strips
 from pmd_ray.model.top_list import TopLists
-from pmd_ray.spec.chunks import RANKED_ENTITIES, RANKED_QUERIES
+from pmd_ray.spec.chunks import RANKED
 from pmd_ray.spec.ragged import Ragged, weave
 
 # Shapes: Q queries, P different ones among them, E entities, D width, b and c rows of a block of queries and entities,
@@ -55,8 +56,8 @@ def rank_queries(
     asked_Q: NDArray[np.integer] | None = None,
     ties: Ties = "mean",
     top: int = 10,
-    chunk_queries: int = RANKED_QUERIES,
-    chunk_entities: int = RANKED_ENTITIES,
+    chunk_queries: int | None = None,
+    chunk_entities: int | None = None,
     bonus: Rows | None = None,
     bonus_weight: float = 0.0,
 ) -> Ranks:
@@ -71,9 +72,9 @@ def rank_queries(
             P = Q, each its own.
         ties: 'mean' gives 1 + greater + equal / 2; 'sorted' the place in a stable sort of the entities by score.
         top: T, at least 1.
-        chunk_queries: Queries of a block; beside the vectors, memory is some 14 bytes for each score of a block
+        chunk_queries: Queries of a block; beside the vectors, memory is some 7 bytes for each score of a block
             (30 where it is scored without rounding).
-        chunk_entities: Entities of a block.
+        chunk_entities: Entities of a block; both by default as suits the device.
         bonus: For each query the entities whose score gains `bonus_weight` (SimKGC's re-ranking).
 
     Raises:
@@ -82,16 +83,20 @@ def rank_queries(
     answers = np.asarray(answers_Q, dtype=np.int64)
     asked = np.arange(len(queries_PD)) if asked_Q is None else np.asarray(asked_Q, dtype=np.int64)
     queries, entities, device = len(asked), len(entities_ED), entities_ED.device
+    usual = RANKED.get(device.type, RANKED["cuda"])
+    chunk_queries, chunk_entities = chunk_queries or usual[0], chunk_entities or usual[1]
     _check(queries, entities, answers, known=known, bonus=bonus)
     if queries and not 0 <= asked.min() <= asked.max() < len(queries_PD):
         raise ValueError(f"asked must hold numbers of queries' vectors from 0 to {len(queries_PD) - 1}")
     order = np.argsort(asked, kind="stable")  # equal queries side by side
+    placed = [np.empty(0, dtype=np.int64)]
     found = [Ranks(np.empty(0), np.empty(0, np.float32), np.empty((0, top), np.int32), np.empty((0, top), np.float32))]
     with full_float32(device):
         scores = ExactScores(queries_PD, entities_ED)
-        scratch = _Scratch(min(chunk_queries, queries) * min(chunk_entities, entities), device)
+        scratch = _Scratch(min(chunk_queries, queries), min(chunk_entities, entities), device)
         for start in range(0, queries, chunk_queries):
-            rows = order[start : start + chunk_queries]
+            rows = _firsts_first(order[start : start + chunk_queries], asked)
+            placed.append(rows)
             own = Ragged(answers[rows], np.arange(len(rows) + 1, dtype=np.int64))
             hidden = BlockPairs(weave([known.take(rows), own]), entities=entities, chunk=chunk_entities, device=device)
             lifted = None
@@ -103,7 +108,7 @@ def rank_queries(
             for first in range(0, entities, chunk_entities):
                 block.meet(slice(first, min(first + chunk_entities, entities)), scratch)
             found.append(block.result(ties))
-    back = np.argsort(order)
+    back = np.argsort(np.concatenate(placed))
     return Ranks(*(np.concatenate([getattr(ranks, field.name) for ranks in found])[back] for field in fields(Ranks)))
 
 
@@ -116,33 +121,30 @@ def _check(queries: int, entities: int, answers: NDArray[np.int64], *, known: Ro
         raise ValueError(f"answers must be entity numbers from 0 to {entities - 1}")
 
 
-class _Scratch:
-    """Memory for one block's scores and one comparison, used again and again: fresh pages would cost as much."""
+def _firsts_first(rows: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same rows: one of each different query, then those that ask one of these again."""
+    first = np.unique(asked[rows], return_index=True)[1]
+    return np.concatenate([rows[first], np.delete(rows, first)])
 
-    def __init__(self, size: int, device: torch.device) -> None:
-        self._floats = torch.empty(size, dtype=torch.float32, device=device)
-        self._products = torch.empty(size, dtype=torch.float32, device=device)
-        self._truths = torch.empty(size, dtype=torch.bool, device=device)
+
+class _Scratch:
+    """Memory for one block's scores, used again and again: fresh pages would cost as much."""
+
+    def __init__(self, rows: int, columns: int, device: torch.device) -> None:
+        self._floats = torch.empty(rows * _padded(columns), dtype=torch.float32, device=device)
 
     def scores(self, rows: int, columns: int) -> Tensor:
-        return self._floats[: rows * columns].view(rows, columns)
+        """[rows, columns], padded to whole strips."""
+        width = _padded(columns)
+        return self._floats[: rows * width].view(rows, width)
 
-    def products(self, rows: int, columns: int) -> Tensor:
-        return self._products[: rows * columns].view(rows, columns)
 
-    def count_from(self, scores_bc: Tensor, floor_b: Tensor) -> Tensor:
-        """[b] how many scores of each row reach its floor."""
-        reached_bc = self._truths[: scores_bc.numel()].view_as(scores_bc)
-        torch.ge(scores_bc, floor_b[:, None], out=reached_bc)
-        # Eight bytes of 0 or 1 are one word; a sum of 128 words overflows no byte and is far faster than one of bytes.
-        if scores_bc.shape[1] % (8 * 128) == 0:
-            words_bnW = reached_bc.view(torch.int64).view(len(scores_bc), -1, 128)
-            return words_bnW.sum(2).view(torch.uint8).sum(1, dtype=torch.int32)
-        return reached_bc.view(torch.uint8).sum(1, dtype=torch.int32)
+def _padded(columns: int) -> int:
+    return columns + -columns % STRIP
 
 
 class _Block:
-    """Some queries, and what is known of their answers' ranks after the entities met so far."""
+    """Some queries, those that ask one again last, and what is known of their answers' ranks after the entities met."""
 
     def __init__(
         self,
@@ -156,58 +158,59 @@ class _Block:
         top: int,
     ) -> None:
         self._scores, self._count = scores, len(answers)
-        self._hidden, self._lifted, self._weight = hidden, lifted, weight
+        self._hidden, self._lifted, self._weight, self._top_length = hidden, lifted, weight, top
         device = scores.device
         different, place = np.unique(asked, return_inverse=True)
         self._asked_b = torch.as_tensor(asked, device=device)
         self._different_p = torch.as_tensor(different, device=device)
-        self._place_b = None if len(different) == len(asked) else torch.as_tensor(place, device=device)
+        self._queries_pD = scores.queries(self._different_p)
+        self._place_b = torch.as_tensor(place, device=device)
         self._answers_b = torch.as_tensor(answers, device=device)
         rows_b = torch.arange(self._count, device=device)
         self._own_b = self._exact_pairs(rows_b, self._answers_b)
         self._error = scores.error(weight)
         self._low_b, self._high_b = (self._own_b - self._error).float(), (self._own_b + self._error).float()
         self._greater_b, self._equal_b, self._earlier_b = torch.zeros(3, self._count, dtype=torch.int64, device=device)
-        self._top = TopLists(self._count, top, device)
-        self._top.add(rows_b, self._answers_b, self._own_b)
+        self._top = TopLists(self._count, top, error=self._error, device=device)
+        self._top.offer(rows_b, self._answers_b, self._own_b)
 
     def meet(self, columns: slice, scratch: _Scratch) -> None:
         """Count the candidates of one chunk of entities."""
-        scores_bc = self._adjust(self._rough(columns, scratch), columns)
-        above_b = scratch.count_from(scores_bc, self._high_b)
-        open_b = scratch.count_from(scores_bc, self._low_b) - above_b
-        enough = DENSE_SHARE * scores_bc.numel()
-        if int(open_b.sum()) > enough:
+        strips = Strips(self._adjust(self._rough(columns, scratch), columns))
+        enough = DENSE_SHARE * self._count * (columns.stop - columns.start)
+        above_b, open_rows_N, open_columns_N = strips.compared(self._low_b, self._high_b)
+        if len(open_rows_N) > enough:
             return self._meet_exactly(columns)
-        rows_N, columns_N = self._top.rough_candidates(scores_bc, self._error)
+        rows_N, columns_N, rough_N = self._top.candidates(strips)
         if len(rows_N) > enough:
             return self._meet_exactly(columns)
-        self._top.add(rows_N, columns_N + columns.start, self._exact_pairs(rows_N, columns_N + columns.start))
+        self._top.offer(rows_N, columns_N + columns.start, rough_N)
         self._greater_b += above_b
-        self._settle(*_between(scores_bc, self._low_b, self._high_b, open_b), columns.start)
+        self._settle(open_rows_N, open_columns_N, columns.start)
         return None
 
     def result(self, ties: Ties) -> Ranks:
         """What the ranking of these queries leaves, once all entities are met."""
         behind_b = self._equal_b / 2 if ties == "mean" else self._earlier_b
-        top_bT = self._top.scores_bT.float()
-        top_bT[self._top.ids_bT < 0] = torch.nan
+        best_bT, ids_bT = self._top.best(self._exact_pairs)
+        top_bT = best_bT.float()
+        top_bT[ids_bT < 0] = torch.nan
         return Ranks(
             (1 + self._greater_b + behind_b).double().cpu().numpy(),
             self._own_b.float().cpu().numpy(),
-            self._top.ids_bT.int().cpu().numpy(),
+            ids_bT.int().cpu().numpy(),
             top_bT.cpu().numpy(),
         )
 
     def _rough(self, columns: slice, scratch: _Scratch) -> Tensor:
-        """[b, c] float32; a query that several of the block ask is multiplied once."""
-        width = columns.stop - columns.start
+        """[b, c] float32, padded with -inf; a query that several of the block ask is multiplied once."""
+        width, different = columns.stop - columns.start, len(self._different_p)
         scores_bc = scratch.scores(self._count, width)
-        if self._place_b is None:
-            return self._scores.rough(self._different_p, columns, scores_bc)
-        products_pc = scratch.products(len(self._different_p), width)
-        self._scores.rough(self._different_p, columns, products_pc)
-        return torch.index_select(products_pc, 0, self._place_b, out=scores_bc)
+        self._scores.rough(self._queries_pD, columns, scores_bc[:different, :width])
+        scores_bc[:different, width:] = -torch.inf
+        if different < self._count:
+            torch.index_select(scores_bc[:different], 0, self._place_b[different:], out=scores_bc[different:])
+        return scores_bc
 
     def _settle(self, rows_N: Tensor, columns_N: Tensor, first: int) -> None:
         """Count candidates that rough scores do not tell from the answer."""
@@ -221,21 +224,21 @@ class _Block:
     def _meet_exactly(self, columns: slice) -> None:
         """The same from float64 scores of the whole block."""
         scores_bc = self._scores.exact(self._different_p, columns)
-        scores_bc = self._adjust(scores_bc if self._place_b is None else scores_bc[self._place_b], columns)
+        scores_bc = self._adjust(scores_bc[self._place_b], columns)
         equal_bc = scores_bc == self._own_b[:, None]
         self._greater_b += (scores_bc > self._own_b[:, None]).sum(1)
         self._equal_b += equal_bc.sum(1)
         entities_c = torch.arange(columns.start, columns.stop, device=scores_bc.device)
         self._earlier_b += (equal_bc & (entities_c < self._answers_b[:, None])).sum(1)
-        rows_N, columns_N = self._top.exact_candidates(scores_bc)
-        self._top.add(rows_N, columns_N + columns.start, scores_bc[rows_N, columns_N])
+        rows_N, columns_N = _first_of_best(scores_bc, self._top_length)
+        self._top.offer(rows_N, columns_N + columns.start, scores_bc[rows_N, columns_N])
 
     def _adjust(self, scores_bc: Tensor, columns: slice) -> Tensor:
         """Add the bonus; take out the answer and the other known ones."""
-        flat = scores_bc.view(-1)
+        flat, width = scores_bc.view(-1), scores_bc.shape[1]
         if self._lifted is not None:
-            flat[self._lifted.places(columns)] += self._weight
-        flat[self._hidden.places(columns)] = -torch.inf
+            flat[self._lifted.places(columns, width)] += self._weight
+        flat[self._hidden.places(columns, width)] = -torch.inf
         return scores_bc
 
     def _exact_pairs(self, rows_N: Tensor, entities_N: Tensor) -> Tensor:
@@ -245,9 +248,11 @@ class _Block:
         return scores_N
 
 
-def _between(scores_bc: Tensor, low_b: Tensor, high_b: Tensor, open_b: Tensor) -> tuple[Tensor, Tensor]:
-    """[N] rows and columns of scores in [low, high), looked for only in rows that have some."""
-    rows = open_b.nonzero(as_tuple=True)[0]
-    some_rc = scores_bc[rows]
-    hits, columns = ((some_rc >= low_b[rows, None]) & (some_rc < high_b[rows, None])).nonzero(as_tuple=True)
-    return rows[hits], columns
+def _first_of_best(scores_bc: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """[N] rows and columns of the best T of exact scores, of equal ones the first."""
+    floor_b1 = scores_bc.topk(min(top, scores_bc.shape[1]), dim=1).values[:, -1:]
+    level_bc = scores_bc == floor_b1
+    level_bc &= level_bc.cumsum(1, dtype=torch.int32) <= top
+    level_bc |= scores_bc > floor_b1
+    rows, columns = (level_bc & (scores_bc > -torch.inf)).nonzero(as_tuple=True)
+    return rows, columns

@@ -1,58 +1,82 @@
-"""The best candidates of each query, kept while blocks of scores pass by."""
+"""The best candidates of each query, kept while blocks of scores pass by.
+
+They are kept by rough scores, a few more than are asked for, and told apart without rounding once, at the end.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-# Shapes: b queries of a block, c entities of it, T places, N candidates.
-STRIP = 32
-"""Columns under one maximum when candidates are looked for: a maximum is far cheaper than a sort."""
+from pmd_ray.model.strips import Strips
+
+# Shapes: b queries of a block, T places, N candidates.
 
 
 class TopLists:
-    """[b, T] scores and entity numbers, best first, equal scores by entity number; -inf and -1 where there is none."""
+    """Candidates of b queries, among them the best T of all that were offered.
 
-    def __init__(self, rows: int, top: int, device: torch.device) -> None:
-        self.scores_bT = torch.full((rows, top), -torch.inf, dtype=torch.float64, device=device)
-        self.ids_bT = torch.full((rows, top), -1, dtype=torch.int64, device=device)
+    Args:
+        error: No rough score is further from the exact one.
+    """
 
-    def add(self, rows_N: Tensor, ids_N: Tensor, scores_N: Tensor) -> None:
-        """Take in candidates that are not in the lists yet."""
-        count, top = self.scores_bT.shape
-        own = torch.arange(count, device=rows_N.device).repeat_interleave(top)
-        rows = torch.cat([own, rows_N])
-        ids = torch.cat([self.ids_bT.flatten(), ids_N])
-        scores = torch.cat([self.scores_bT.flatten(), scores_N])
-        order = torch.argsort(ids, stable=True)
-        order = order[torch.argsort(scores[order], stable=True, descending=True)]
-        order = order[torch.argsort(rows[order], stable=True)]
-        lengths = torch.bincount(rows, minlength=count)
+    def __init__(self, rows: int, top: int, *, error: float, device: torch.device) -> None:
+        self._rows, self._top, self._error = rows, top, error
+        self._rows_N = self._ids_N = torch.empty(0, dtype=torch.int64, device=device)
+        self._rough_N = torch.empty(0, dtype=torch.float32, device=device)
+        self._last_b = torch.full((rows,), -torch.inf, device=device)
+        """The T-th best rough score so far."""
+
+    def candidates(self, strips: Strips) -> tuple[Tensor, Tensor, Tensor]:
+        """[N] rows, columns and rough scores of all that may belong to the lists."""
+        floor_b = self._last_b
+        if strips.maxima_bn.shape[1] >= self._top and bool(floor_b.isneginf().any()):
+            floor_b = torch.maximum(floor_b, strips.maxima_bn.topk(self._top, dim=1).values[:, -1])
+        return strips.reaching(self._reachable(floor_b))
+
+    def offer(self, rows_N: Tensor, ids_N: Tensor, rough_N: Tensor) -> None:
+        """Take in candidates that were not offered before; those that cannot be among the best are dropped."""
+        rows, ids = torch.cat([self._rows_N, rows_N]), torch.cat([self._ids_N, ids_N])
+        rough = torch.cat([self._rough_N, rough_N.float()])
+        order, _, lengths = _ranked(rows, rough, self._rows)
+        full_b = lengths >= self._top
         starts = lengths.cumsum(0) - lengths
-        best_bT = order[starts[:, None] + torch.arange(top, device=order.device)]
-        self.scores_bT, self.ids_bT = scores[best_bT], ids[best_bT]
+        last = torch.where(full_b, starts + self._top - 1, 0)
+        if len(order):
+            self._last_b = torch.where(full_b, rough[order][last], self._last_b)
+        keep = order[rough[order] >= self._reachable(self._last_b)[rows[order]]]
+        self._rows_N, self._ids_N, self._rough_N = rows[keep], ids[keep], rough[keep]
 
-    def rough_candidates(self, scores_bc: Tensor, error: float) -> tuple[Tensor, Tensor]:
-        """[N] rows and columns of all that may belong to the lists, given scores that are wrong by at most `error`."""
-        missing = -scores_bc.shape[1] % STRIP
-        whole_bc = pad(scores_bc, (0, missing), value=-torch.inf) if missing else scores_bc
-        strips_bnS = whole_bc.view(len(whole_bc), -1, STRIP)
-        best_bn = strips_bnS.amax(2)
-        floor_b = (self.scores_bT[:, -1] - error).float()
-        if best_bn.shape[1] >= (top := self.scores_bT.shape[1]):
-            floor_b = torch.maximum(floor_b, best_bn.topk(top, dim=1).values[:, -1] - 2 * error)
-        floor_b.clamp_(min=torch.finfo(torch.float32).min)
-        rows, strips = (best_bn >= floor_b[:, None]).nonzero(as_tuple=True)
-        hits, columns = (strips_bnS[rows, strips] >= floor_b[rows, None]).nonzero(as_tuple=True)
-        return rows[hits], strips[hits] * STRIP + columns
+    def best(self, exact_pairs: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """[b, T] exact scores and entity numbers, equal scores by number; -inf and -1 where there is none.
 
-    def exact_candidates(self, scores_bc: Tensor) -> tuple[Tensor, Tensor]:
-        """[N] rows and columns of the best T of exact scores, of equal ones the first."""
-        top = min(self.scores_bT.shape[1], scores_bc.shape[1])
-        floor_b1 = scores_bc.topk(top, dim=1).values[:, -1:]
-        level_bc = scores_bc == floor_b1
-        level_bc &= level_bc.cumsum(1, dtype=torch.int32) <= top
-        level_bc |= scores_bc > floor_b1
-        rows, columns = (level_bc & (scores_bc > -torch.inf)).nonzero(as_tuple=True)
-        return rows, columns
+        Args:
+            exact_pairs: Rows and entities [N] to scores [N] without rounding.
+        """
+        by_id = torch.argsort(self._ids_N, stable=True)
+        rows, ids = self._rows_N[by_id], self._ids_N[by_id]
+        scores = exact_pairs(rows, ids)
+        order, place, _ = _ranked(rows, scores, self._rows)
+        inside = place < self._top
+        order, place = order[inside], place[inside]
+        scores_bT = torch.full((self._rows, self._top), -torch.inf, dtype=torch.float64, device=rows.device)
+        ids_bT = torch.full((self._rows, self._top), -1, dtype=torch.int64, device=rows.device)
+        scores_bT[rows[order], place] = scores[order]
+        ids_bT[rows[order], place] = ids[order]
+        return scores_bT, ids_bT
+
+    def _reachable(self, floor_b: Tensor) -> Tensor:
+        """Rough scores below these are exactly below what has that rough score; -inf is nobody's."""
+        return (floor_b.double() - 2 * self._error).float().clamp_(min=torch.finfo(torch.float32).min)
+
+
+def _ranked(rows_N: Tensor, scores_N: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidates row by row, best first, equal ones as they came: order [N], places in their rows [N], lengths [b]."""
+    order = torch.argsort(scores_N, stable=True, descending=True)
+    order = order[torch.argsort(rows_N[order], stable=True)]
+    lengths = torch.bincount(rows_N, minlength=rows)
+    starts = lengths.cumsum(0) - lengths
+    place = torch.arange(len(order), device=order.device) - starts[rows_N[order]]
+    return order, place, lengths

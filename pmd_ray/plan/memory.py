@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pmd_ray.plan.text_counts import TextCounts
 from pmd_ray.plan.workload import Workload
-from pmd_ray.spec.chunks import GROUP_TOKENS, RANKED_ENTITIES, RANKED_QUERIES, SCORE_BYTES, TABLE_BYTES, table_bytes
+from pmd_ray.spec.chunks import GROUP_TOKENS, RANKED, SCORE_BYTES, TABLE_BYTES, table_bytes
 
 TRAINED_BYTES = 18
 """Of each weight of the student in fp32: itself, its gradient, two moments of AdamW (measured: 17 on a CPU)."""
@@ -29,7 +29,8 @@ def peak_memory(work: Workload, texts: TextCounts) -> float:
     # A ranking's vectors and a block of its scores; one worker on a CPU has a large table in a file.
     table = table_bytes(texts.sizes.entities, work.width)
     table = min(table, TABLE_BYTES) if device == "cpu" else table
-    ranked = table + RANKED_QUERIES * min(RANKED_ENTITIES, texts.sizes.entities) * SCORE_BYTES
+    queries, entities = RANKED[device]
+    ranked = table + queries * min(entities, texts.sizes.entities) * SCORE_BYTES
     return (
         PROCESS_BYTES[device]
         + work.weights * TRAINED_BYTES

@@ -17,7 +17,7 @@ from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.ranking import Ranks, rank_queries
-from pmd_ray.spec.chunks import RANKED_ENTITIES, RANKED_FROM_FILE, RANKED_QUERIES
+from pmd_ray.spec.chunks import RANKED_FROM_FILE
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.evaluation import EvaluationConfig
 from pmd_ray.spec.ragged import Ints, TokenRows
@@ -170,7 +170,7 @@ def rank_split(
     asked_Q = row.reshape(-1)
     known = known_of(graph).tails(heads, relations)
     in_file = lies_in_file(graph.num_entities, model.width, workers)
-    chunk_queries, chunk_entities = RANKED_FROM_FILE if in_file else (RANKED_QUERIES, RANKED_ENTITIES)
+    chunk_queries, chunk_entities = RANKED_FROM_FILE if in_file else (None, None)
     rank = functools.partial(
         rank_queries,
         asked_AD,
