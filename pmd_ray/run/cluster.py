@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pmd_ray.run.autoscaler import more_may_come, most_of
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.errors import UserError, WorkerError
 
@@ -113,8 +114,8 @@ def _check_stage(*, gpus: float) -> None:
     there = ray.cluster_resources().get("GPU", 0)
     if gpus <= there:
         return
-    most = _most("GPU") if os.environ.get("RAY_ADDRESS") else there
-    if most is not None and gpus > most:
+    most = most_of("GPU") if os.environ.get("RAY_ADDRESS") else there
+    if (most is not None and gpus > most) or not more_may_come():
         raise UserError(
             f"--gpus: a stage wants {gpus:g} GPU, Ray sees {there:g}; leave --gpus out to train on CPUs, or use "
             "--device cpu"
@@ -129,17 +130,9 @@ def _check_labels(plan: WorkerPlan) -> None:
     if not plan.labels or any(map(plan.may_use, ray.nodes())):
         return
     wanted = " and ".join(plan.labels_written)
-    if not os.environ.get("RAY_ADDRESS") or _most("CPU") is None:
+    if not os.environ.get("RAY_ADDRESS") or not more_may_come():
         raise UserError(f"--workers: no node has {wanted}; leave it out, or start nodes that have it")
     LOG.warning("no node has %s yet; stages wait until the cluster has started one", wanted)
-
-
-def _most(name: str) -> float | None:
-    """How much of a resource the cluster may grow to; None where its autoscaler does not say."""
-    from ray._private.state import state
-
-    told: dict[str, float] | None = state.get_max_resources_from_cluster_config()
-    return None if told is None else told.get(name, 0.0)
 
 
 def refuse_too_large(plan: WorkerPlan) -> None:
@@ -244,8 +237,9 @@ def _check_size(plan: WorkerPlan) -> None:
         for name, amount in needed.items()
         if there.get(name, 0) < amount
     ]
-    # A cluster that grows on demand starts small: there, Ray waits for it.
-    if short and not os.environ.get("RAY_ADDRESS"):
+    # A cluster that grows on demand starts small: there, Ray waits for it. So it does for a node that is away.
+    never = "GPU" in needed and not there.get("GPU") and not more_may_come()
+    if short and (never or not os.environ.get("RAY_ADDRESS")):
         raise UserError(
             f"--workers: {plan.least} workers need {' and '.join(short)}; ask for fewer, or a larger cluster"
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pmd_ray.run.autoscaler import may_come
 from pmd_ray.run.job_server import Job, Node, Unreachable
 from pmd_ray.spec.errors import UserError
 
@@ -98,9 +99,9 @@ class RayJobServer:
     def grows(self) -> bool:
         with asking(self.address):
             status = self._got("/api/cluster_status")["data"].get("clusterStatus") or {}
-        types = (status.get("autoscalerReport") or {}).get("nodeTypeMapping") or {}
-        # Nodes that were started by hand are of a type each; of some autoscalers nothing is told here.
-        return not types or any(name != f"node_{node}" for node, name in types.items())
+        report = status.get("autoscalerReport") or {}
+        starting = bool(report.get("pendingNodes") or report.get("pendingLaunches"))
+        return may_come(report.get("nodeTypeMapping") or {}, starting=starting)
 
     def versions(self) -> dict[str, str]:
         with asking(self.address):

@@ -33,6 +33,7 @@ def test_a_local_plan_starts_no_ray() -> None:
 def test_too_many_workers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(cluster, "_is_connected", lambda: False)  # whatever other tests have started
     refuse_too_large(WorkerPlan(4, 4))
     refuse_too_large(WorkerPlan(2, 64))
     with pytest.raises(UserError, match="8 workers need 8 CPU, this machine has 4; ask for at most 4"):
