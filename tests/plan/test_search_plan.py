@@ -164,6 +164,11 @@ WORDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"budget": {"trials": 5}, "search": {"startup": 4}},
         "tpe draws at random until 10 trials are done, and no more than 5",
     ),
+    "pruned": (
+        {"search": {"sampler": "cmaes", "pruner": "asha"}},
+        {"search": {"sampler": "tpe", "pruner": "asha"}},
+        "search.pruner: asha leaves cmaes little to learn from",
+    ),
     "space": (
         {"budget": {"trials": 90}},
         {"budget": {"trials": 8}},
