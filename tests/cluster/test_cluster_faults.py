@@ -112,7 +112,8 @@ def test_the_driver_killed_and_resumed_elsewhere(cluster: Cluster, table: Table)
     elsewhere = cluster.workers[1]
     environment = {**ENVIRONMENT, "RAY_AUTH_MODE": "token", "RAY_ADDRESS": f"{cluster.head.address}:6379"}
     log = cluster.hosts.folder / "resumed.log"
-    resumed = elsewhere.start(f"{VENV}/pmd", "resume", f"{SHARED}/driver/run", log=log, env=environment)
+    words = [f"{VENV}/pmd", "resume", f"{SHARED}/driver/run", "--format", "csv"]
+    resumed = elsewhere.start(*words, log=log, env=environment)
     goes_on = watch.gone_on(watched=False)
     assert resumed.wait(timeout=900) == 0, log.read_text()[-3000:]
     run.check_end()
