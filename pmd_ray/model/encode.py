@@ -10,6 +10,7 @@ gathered once a pass: a dense gradient of the whole table for every group would 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from torch.nn.functional import embedding, normalize
 
 from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import Pooling, word_places, word_weights
+from pmd_ray.model.device import to_device
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Side
 from pmd_ray.spec.chunks import GROUP_TOKENS
@@ -143,7 +145,7 @@ def pack(
     groups = [
         _group(rows, numbers, ids, flat, device) for rows in _cut(order, ids.lengths, group_rows or len(order), most)
     ]
-    return Packed(groups, torch.as_tensor(word_ids.astype(np.int64), device=device), len(ids), count, len(ids.values))
+    return Packed(groups, to_device(word_ids.astype(np.int64), device), len(ids), count, len(ids.values))
 
 
 def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterator[Ints]:
@@ -167,9 +169,7 @@ def _group(rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], device
     watched = np.flatnonzero(watch_number >= 0)
     sizes, texts = np.unique(lengths, return_counts=True)
 
-    def on_device(values: np.ndarray) -> Tensor:
-        return torch.as_tensor(values, device=device)
-
+    on_device = functools.partial(to_device, device=device)
     return Group(
         rows=on_device(rows),
         numbers=tuple(numbers[rows].tolist()),
@@ -235,12 +235,27 @@ def _run_padded(tower: nn.Module, words_TD: Tensor, group: Group, layers: Sequen
     out: Any = tower(
         inputs_embeds=padded.index_copy(0, places_T, words_TD).view(*looks_RL.shape, -1),
         token_type_ids=group.laid_out(group.segments, places_T),
-        attention_mask=looks_RL,
+        attention_mask=_hidden_from(tower, group, looks_RL),
         output_hidden_states=bool(layers),
     )
     asked = [out.last_hidden_state, *(out.hidden_states[layer] for layer in layers)]
     last_TD, *found = [states_RLD.flatten(0, 1).index_select(0, places_T) for states_RLD in asked]
     return last_TD, found
+
+
+def _hidden_from(tower: nn.Module, group: Group, looks_RL: Tensor) -> Tensor | None:
+    """What a tower is told of padding.
+
+    Hugging Face asks a mask of two dimensions whether it hides anything, and waits for the GPU to answer. The host
+    knows; and of four dimensions nothing is asked.
+    """
+    if group.attended is None and len(group.buckets) == 1:
+        return None
+    config: Any = tower.config
+    if packed_bert.is_bert(tower) and config._attn_implementation == "sdpa":
+        longest = looks_RL.shape[1]
+        return looks_RL.bool()[:, None, None, :].expand(-1, 1, longest, longest)
+    return looks_RL
 
 
 def _mean(states_TD: Tensor, group: Group) -> Tensor:

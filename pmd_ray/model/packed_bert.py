@@ -22,11 +22,8 @@ Draw = Callable[[range, Sequence[int], float], Tensor | None]
 """Some texts, how many factors each wants, and the chance to be dropped, to factors end to end."""
 
 
-def fits(tower: nn.Module) -> bool:
-    """Whether a tower is the plain encoder of BERT, on a CPU.
-
-    A GPU has kernels of its own for padded batches, and pays for each small one.
-    """
+def is_bert(tower: nn.Module) -> bool:
+    """Whether a tower is the plain encoder of BERT."""
     from transformers import BertModel
 
     config: Any = getattr(tower, "config", None)
@@ -35,8 +32,15 @@ def fits(tower: nn.Module) -> bool:
         and not config.is_decoder
         and not config.add_cross_attention
         and getattr(config, "position_embedding_type", "absolute") in ("absolute", None)
-        and next(tower.parameters()).device.type == "cpu"
     )
+
+
+def fits(tower: nn.Module) -> bool:
+    """Whether a tower is the plain encoder of BERT, on a CPU.
+
+    A GPU has kernels of its own for padded batches, and pays for each small one.
+    """
+    return next(tower.parameters()).device.type == "cpu" and is_bert(tower)
 
 
 def states(

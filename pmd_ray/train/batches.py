@@ -46,6 +46,8 @@ class Batch:
 
     queries: Ints
     """[b, 3] head, relation (inverses included), answer."""
+    all_queries: Ints
+    """[B, 3] of the global batch, worker by worker."""
     hr: TowerBatch
     tail: TowerBatch
     rows: dict[Role, Ints]
@@ -104,7 +106,8 @@ class Batches:
         if self._order_of[0] != epoch:
             self._order_of = (epoch, generator(self._seed, "order", epoch).permutation(len(self.queries)))
         samples = self._order_of[1][step * self.batch : (step + 1) * self.batch]
-        return self._of_samples(samples[self._rank :: self._size], epoch, step)
+        shares = [samples[rank :: self._size] for rank in range(self._size)]
+        return self._of_samples(shares[self._rank], self.queries[np.concatenate(shares)], epoch, step)
 
     def words(self) -> Ints | None:
         """Ids of all words that a batch may have, rising; None: any word of the vocabulary."""
@@ -121,7 +124,7 @@ class Batches:
         """[B, N] where an earlier batch's tail is no known answer of a query."""
         return true_negatives(self.known, queries, tails)
 
-    def _of_samples(self, samples: Ints, epoch: int, step: int) -> Batch:
+    def _of_samples(self, samples: Ints, all_queries: Ints, epoch: int, step: int) -> Batch:
         queries = self.queries[samples]
         heads, relations, tails = queries.T
         with_heads = self.grade.loss.ce.self_negatives
@@ -139,7 +142,7 @@ class Batches:
         by_role: dict[Role, Ints] = {"hr": hr_rows, "tail": rows[: len(samples)]}
         if with_heads:
             by_role["head"] = rows[len(samples) :]
-        return Batch(queries, hr, tail, by_role)
+        return Batch(queries, all_queries, hr, tail, by_role)
 
     def _tower(
         self, tower: str, text_keys: Ints, occurrences: Ints, is_head: NDArray[np.bool_], epoch: int, step: int

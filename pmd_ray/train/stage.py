@@ -64,7 +64,7 @@ from pmd_ray.train.objective import Objective
 from pmd_ray.train.optimise import Schedule, make_optimiser
 from pmd_ray.train.precision import Autocast, autocast_for
 from pmd_ray.train.ranks_file import write_ranks
-from pmd_ray.train.step import Step
+from pmd_ray.train.step import Launched, Step, StepLog
 from pmd_ray.train.teacher import Teacher
 from pmd_ray.train.workers import Workers
 from pmd_ray.train.workshop import Workshop
@@ -146,6 +146,20 @@ def _leaders(result: GradeResult | None, workers: Workers) -> GradeResult | None
     return GradeResult.model_validate_json(told) if told else None
 
 
+class _Pace:
+    """What the steps of an epoch took so far."""
+
+    def __init__(self) -> None:
+        self._begun, self._tokens, self._operations = time.perf_counter(), 0, 0
+
+    def after(self, log: StepLog, peak: float) -> dict[str, float]:
+        """Tokens a second and the share of a peak (operations a second), with one more step."""
+        self._tokens += log.tokens
+        self._operations += log.operations
+        spent = time.perf_counter() - self._begun
+        return {"tokens_per_second": self._tokens / spent, "utilisation": self._operations / spent / peak}
+
+
 class _Training:
     """The state of one grade while it trains."""
 
@@ -200,6 +214,8 @@ class _Training:
         self.progress = self._resumed()
         self.last_valid: tuple[int, Ranked] | None = None
         self.peak = math.inf
+        self.pace = _Pace()
+        self.waiting: Launched | None = None
 
     def _student(self, teacher: BiEncoder | None) -> BiEncoder:
         source = self._init_source()
@@ -307,26 +323,40 @@ class _Training:
     def _epoch(self, epoch: int, curves: Curves) -> None:
         progress = self.progress
         self.model.train()
-        begun, tokens, operations = time.perf_counter(), 0, 0
+        self.pace = _Pace()
         first = progress.steps - epoch * self.batches.steps_per_epoch
         for number, batch in ahead(self.batches.epoch(epoch, first)):
             detailed = curves.wanted and number % DETAIL_EVERY == 0
-            log = self.step.run(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
-            self.words.decayed(1.0 - log.learning_rate * self.grade.optimiser.weight_decay)
+            launched = self.step.launch(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
+            self._tell_waiting(curves)
+            self.waiting = launched
+            if self.workers.device.type != "cuda":  # a GPU is given its next step before anybody waits for this one
+                self._tell_waiting(curves)
+            self.words.decayed(1.0 - launched.learning_rate * self.grade.optimiser.weight_decay)
             progress.steps += 1
-            progress.unmasked_texts += log.unmasked_texts
-            progress.texts += log.texts
-            tokens += log.tokens
-            operations += log.operations
-            spent = time.perf_counter() - begun
-            speed = {"tokens_per_second": tokens / spent, "utilisation": operations / spent / self.peak}
-            curves.step(progress.steps, log, **speed)
-            self.listen(StepDone(self.grade.name, done=progress.steps, loss=log.loss, **speed))
             self._keep_if_leaving(curves)
+        self._tell_waiting(curves)
         progress.epoch = epoch + 1
         with self.words.whole(settle=True):
             self._validate(curves)
             self._save(curves)
+
+    def _tell_waiting(self, curves: Curves) -> None:
+        """What the last step was like, unless that is told already."""
+        launched, self.waiting = self.waiting, None
+        if launched is None:
+            return
+        progress = self.progress
+        try:
+            log = launched.log()
+        except NotFiniteError:
+            progress.steps = launched.number - 1
+            raise
+        progress.unmasked_texts += log.unmasked_texts
+        progress.texts += log.texts
+        speed = self.pace.after(log, self.peak)
+        curves.step(launched.number, log, **speed)
+        self.listen(StepDone(self.grade.name, done=launched.number, loss=log.loss, **speed))
 
     def _validate(self, curves: Curves) -> None:
         """Choose by validation MRR, or keep the last epoch (the released code calls its last one best: 2.9, C19)."""
@@ -364,6 +394,7 @@ class _Training:
         if not all(self.workers.votes([self.leaving(), due])):
             return
         # A disk that refuses now costs the steps since the last epoch, as if nothing had been known.
+        self._tell_waiting(curves)
         with contextlib.suppress(StorageError), self.words.whole(settle=False):
             self._save(curves, midway=True)
             progress = self.progress

@@ -3,6 +3,9 @@
 Every worker computes the loss of the whole global batch from gathered vectors and sends the gradient of its own texts
 back through its towers; the sum over workers is then the gradient of one worker with the whole batch (test:
 tests/train/test_workers.py).
+
+A lone worker hands a whole step to its device without waiting for it: what the step was like is read afterwards
+(`Launched.log`), and an update that would not be finite is left out by the device itself (tests/train/test_step.py).
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.model.device import ToHost, to_device
 from pmd_ray.model.encode import Seeds, TowerPass, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.masking import Drawn
@@ -64,6 +68,52 @@ class StepLog:
     """Sequences that the feature loss looks at."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """A step that the device may still be busy with."""
+
+    number: int
+    """Of the update, from 1."""
+    learning_rate: float
+    names: tuple[str, ...]
+    """Of the parts."""
+    detailed: tuple[str, ...]
+    """Of the parts whose gradients were measured."""
+    numbers: ToHost
+    """Loss, gradient norm, log 1/t, the parts, the norms of their gradients."""
+    counts: ToHost
+    """Tokens, operations, unmasked texts, texts."""
+
+    def log(self) -> StepLog:
+        """What it was like, once it is done.
+
+        Raises:
+            NotFiniteError: the loss or its gradient is not finite, and the weights were left as they were; or the
+                temperature ran away.
+        """
+        loss, gradient, log_inverse_t, *rest = self.numbers.read()
+        parts, norms = rest[: len(self.names)], rest[len(self.names) :]
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"the loss became {loss} at step {self.number}")
+        if not math.isfinite(gradient):
+            raise NotFiniteError(f"the gradient's norm became {gradient} at step {self.number}")
+        if not abs(log_inverse_t) < 700.0:  # exp of more is no number
+            raise NotFiniteError(f"the temperature ran away (log 1/t = {log_inverse_t:g}) at step {self.number}")
+        tokens, operations, unmasked_texts, texts = self.counts.read()
+        return StepLog(
+            loss=loss,
+            parts=dict(zip(self.names, parts, strict=True)),
+            part_gradients=dict(zip(self.detailed, norms, strict=True)),
+            gradient=gradient,
+            learning_rate=self.learning_rate,
+            temperature=math.exp(-log_inverse_t),
+            tokens=int(tokens),
+            operations=int(operations),
+            unmasked_texts=int(unmasked_texts),
+            texts=int(texts),
+        )
+
+
 class Step:
     """Holds what all steps of a grade share."""
 
@@ -88,6 +138,14 @@ class Step:
         self._dropout = any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in model.modules())
 
     def run(self, batch: Batch, *, epoch: int, step: int, done: int, detailed: bool) -> StepLog:
+        """`launch`, and wait for it.
+
+        Raises:
+            NotFiniteError: see `Launched.log`.
+        """
+        return self.launch(batch, epoch=epoch, step=step, done=done, detailed=detailed).log()
+
+    def launch(self, batch: Batch, *, epoch: int, step: int, done: int, detailed: bool) -> Launched:
         """Train on one worker's share of a global batch.
 
         Args:
@@ -95,9 +153,6 @@ class Step:
             step: Within the epoch, from 0.
             done: Updates before this one, over all epochs.
             detailed: Also measure each part's gradient.
-
-        Raises:
-            NotFiniteError: the loss or its gradient is not finite; the weights are as before.
         """
         passes = self._forward(batch, epoch, step)
         local = {sight: Outputs(hr.side, tail.side) for sight, (hr, tail) in passes.items()}
@@ -108,45 +163,38 @@ class Step:
             self.model, self._views(merged), self.teacher.model if self.teacher else None, taught, facts
         )
         total = self.objective.total(parts)
-        value = total.item()
-        if not math.isfinite(value):
-            raise NotFiniteError(f"the loss became {value} at step {done + 1}")
-        part_gradients = self._part_gradients(parts, merged) if detailed else {}
+        norms = self._part_gradients(parts, merged) if detailed else {}
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
         for sight, (hr, tail) in passes.items():
             hr.backward(_gradients(merged[sight].hr, pieces[sight]["hr"]))
             tail.backward(_gradients(merged[sight].tail, pieces[sight]["tail"]))
-        gradient = self._update(done)
-        log_inverse_t = self.model.log_inverse_t.item()
-        if not abs(log_inverse_t) < 700.0:  # exp of more is no number
-            raise NotFiniteError(f"the temperature ran away (log 1/t = {log_inverse_t:g}) at step {done + 1}")
+        norm = self._update(done, total.detach())
         self._remember(merged[self._student_sight("label")], facts, batch)
-        counted = self._counts(batch)
-        return StepLog(
-            loss=value,
-            parts={name: part.item() for name, part in parts.items()},
-            part_gradients=part_gradients,
-            gradient=gradient,
+        told = [total, norm, self.model.log_inverse_t, *parts.values(), *norms.values()]
+        return Launched(
+            number=done + 1,
             learning_rate=float(self.optimiser.param_groups[0]["lr"]),
-            temperature=math.exp(-log_inverse_t),
-            tokens=counted[0],
-            operations=counted[1],
-            unmasked_texts=counted[2],
-            texts=counted[3],
+            names=tuple(parts),
+            detailed=tuple(norms),
+            numbers=ToHost(torch.stack([value.detach().double() for value in told])),
+            counts=ToHost(self._counts(batch)),
         )
 
-    def _update(self, done: int) -> float:
+    def _update(self, done: int, loss: Tensor) -> Tensor:
+        """The gradient's norm before clipping; where that or the loss is not finite, nothing is updated."""
         for tower in self.model.towers.values():
             self.workers.sum_gradients(tower.parameters())
         self.workers.agree([self.model.log_inverse_t, *self.objective.parameters()])
         weights = [weight for group in self.optimiser.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(weights, self.grade.optimiser.clip, foreach=True)
-        if not torch.isfinite(norm):
-            raise NotFiniteError(f"the gradient's norm became {float(norm)} at step {done + 1}")
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.grade.optimiser.clip)
         self.schedule.apply(self.optimiser, done)
+        # The fused optimiser asks the device whether to leave an update out, as it does for a scaled loss.
+        self.optimiser.found_inf = (  # type: ignore[attr-defined]
+            ~(norm.isfinite() & loss.isfinite())
+        ).float()
         self.optimiser.step()
-        return float(norm)
+        return norm
 
     def _student_sight(self, view: str) -> Sight:
         mask = self.grade.mask
@@ -271,26 +319,25 @@ class Step:
             tower: sum(self.workers.counts(len(texts.text_keys))[: self.workers.rank])
             for tower, texts in (("hr", batch.hr), ("tail", batch.tail))
         }
-        queries = self.workers.gather(torch.as_tensor(batch.queries, device=on)).cpu().numpy()
-        negative, head_negative = self.batches.negatives(queries)
+        negative, head_negative = self.batches.negatives(batch.all_queries)
         rows: dict[Role, Tensor] = {}
         for role, places in batch.rows.items():
             offset = offsets["hr" if role == "hr" else "tail"]
-            rows[role] = self.workers.gather(torch.as_tensor(places, device=on) + offset)
+            rows[role] = self.workers.gather(to_device(places + offset, on))
         watched = {}
         for tower, texts in (("hr", batch.hr), ("tail", batch.tail)):
-            row = torch.as_tensor(_row_of(texts, texts.watched), device=on) + offsets[tower]
-            weight = torch.as_tensor(texts.watched.weights, device=on)
+            row = to_device(_row_of(texts, texts.watched) + offsets[tower], on)
+            weight = to_device(texts.watched.weights, on)
             watched[tower] = Watched(self.workers.gather(row), self.workers.gather(weight))
         earlier = earlier_negative = None
         if self.earlier.vectors:
             earlier = torch.cat(self.earlier.vectors)
             tails = torch.cat(self.earlier.entities).cpu().numpy()
-            earlier_negative = torch.as_tensor(self.batches.earlier_negatives(queries, tails), device=on)
+            earlier_negative = to_device(self.batches.earlier_negatives(batch.all_queries, tails), on)
         return Facts(
             rows=rows,
-            negative_BB=torch.as_tensor(negative, device=on),
-            head_negative_B=torch.as_tensor(head_negative, device=on),
+            negative_BB=to_device(negative, on),
+            head_negative_B=to_device(head_negative, on),
             watched={"hr": watched["hr"], "tail": watched["tail"]},
             earlier_ND=earlier,
             earlier_negative_BN=earlier_negative,
@@ -300,11 +347,11 @@ class Step:
         kept = self.grade.loss.ce.pre_batch
         if not kept:
             return
-        answers = self.workers.gather(torch.as_tensor(batch.queries[:, 2].copy(), device=self.workers.device))
+        answers = torch.as_tensor(batch.all_queries[:, 2].copy())
         self.earlier.vectors = [*self.earlier.vectors, outputs.tail.pooled_UD.detach()[facts.rows["tail"]]][-kept:]
         self.earlier.entities = [*self.earlier.entities, answers][-kept:]
 
-    def _part_gradients(self, parts: dict[str, Tensor], merged: dict[Sight, Outputs]) -> dict[str, float]:
+    def _part_gradients(self, parts: dict[str, Tensor], merged: dict[Sight, Outputs]) -> dict[str, Tensor]:
         leaves = [
             leaf
             for outputs in merged.values()
@@ -317,10 +364,11 @@ class Step:
             if part.requires_grad:
                 found = torch.autograd.grad(part, leaves, retain_graph=True, allow_unused=True)
                 squares = [gradient.square().sum() for gradient in found if gradient is not None]
-                norms[name] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+                norms[name] = torch.stack(squares).sum().sqrt() if squares else part.new_zeros(())
         return norms
 
-    def _counts(self, batch: Batch) -> tuple[int, int, int, int]:
+    def _counts(self, batch: Batch) -> Tensor:
+        """[4] tokens, operations, unmasked texts and texts of all workers; a lone worker's never leave the host."""
         sides = (batch.hr, batch.tail)
         tokens = len(self._sights()) * sum(len(side.tokens.ids.values) for side in sides)
         texts = empty = 0
@@ -332,9 +380,8 @@ class Step:
                     masked[_row_of(side, side.drawn)] = True
                     texts += len(batch.rows[role])
                     empty += int((~masked[batch.rows[role]]).sum())
-        mine = torch.tensor([tokens, self._operations(batch), empty, texts], device=self.workers.device)
-        all_tokens, operations, all_empty, all_texts = self.workers.total(mine).tolist()
-        return all_tokens, operations, all_empty, all_texts
+        mine = torch.tensor([tokens, self._operations(batch), empty, texts])
+        return mine if self.workers.size == 1 else self.workers.total(mine.to(self.workers.device))
 
 
 def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:

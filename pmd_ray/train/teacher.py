@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
+from pmd_ray.model.device import to_device
 from pmd_ray.model.encode import encode, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Outputs, Side
@@ -69,7 +70,7 @@ class TextTable:
 
     def rows(self, text_keys: Ints) -> Tensor:
         """[U, D] the vectors of the named texts."""
-        places = torch.as_tensor(np.searchsorted(self.keys, text_keys), device=self.vectors.device)
+        places = to_device(np.searchsorted(self.keys, text_keys), self.vectors.device)
         return self.vectors[places]
 
 

@@ -65,6 +65,22 @@ def test_states_are_those_of_the_padded_way(given_texts: Any, hides: bool, token
         torch.testing.assert_close(getattr(ours, name), getattr(plain, name), rtol=1e-10, atol=1e-10)
 
 
+@given(given_texts=texts(), hides=st.booleans(), tokens=st.integers(1, 60))
+def test_the_mask_that_nobody_waits_for_is_hugging_faces(given_texts: Any, hides: bool, tokens: int) -> None:
+    rows, watched, hidden = given_texts
+    tower = a_tower().eval()
+    packed = pack(rows, watched=watched, hidden=hidden if hides else None, group_tokens=tokens)
+    sides = []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(packed_bert, "fits", lambda _: False)
+        for own in (True, False):
+            if not own:
+                monkeypatch.setattr(under_test, "_hidden_from", lambda tower, group, looks_RL: looks_RL)
+            sides.append(encode(tower, packed, pooling="mean", states=EVERY))
+    for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD"):
+        torch.testing.assert_close(getattr(sides[0], name), getattr(sides[1], name), rtol=1e-10, atol=1e-10)
+
+
 def test_other_towers_are_padded() -> None:
     tower = a_tower()
     assert packed_bert.fits(tower)

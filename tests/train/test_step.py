@@ -6,7 +6,9 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,15 @@ import torch
 from reference import tiny_chain
 from torch import Tensor
 
+from pmd_ray.model.bi_encoder import word_module
 from pmd_ray.model.operations import forward_operations
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.train.batches import Batch
-from pmd_ray.train.events import silent
+from pmd_ray.train.curves import Curves
+from pmd_ray.train.events import StepDone, silent
 from pmd_ray.train.stage import _Training
-from pmd_ray.train.step import StepLog
+from pmd_ray.train.step import Launched, StepLog
+from pmd_ray.train.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +171,117 @@ def _counted(real: Callable[..., Any], name: str, calls: Counter[str]) -> Callab
         return real(*args)
 
     return counted
+
+
+class Shapes(torch.optim.SGD):
+    """On a device without values nothing can be updated."""
+
+    def step(self, closure: Any = None) -> None:
+        assert self.found_inf.shape == ()  # type: ignore[attr-defined]
+
+
+def without_values(found: _Training) -> _Training:
+    """The same training on a device that knows shapes alone: whoever asks it for a value, or waits for one, fails."""
+    nowhere = torch.device("meta")
+    step = found.step
+    step.workers = Workers(0, 1, nowhere)
+    for module in (found.model, found.objective, *([found.teacher.model] if found.teacher else [])):
+        module.to(nowhere)
+    for tower in found.model.towers.values():
+        words: Any = word_module(tower)
+        words.places = words.places.to(nowhere)
+    if found.teacher is not None:
+        found.teacher._device = nowhere
+    weights = [*found.model.parameters(), *found.objective.parameters()]
+    step.optimiser = Shapes([{"params": weights, "peak": 1.0}], lr=1.0)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("micro", [None, 5])
+def test_a_step_waits_for_nothing(folder: Path, kind: str, micro: int | None) -> None:
+    """2.11: the released code asks the GPU for values in every step, and for every example."""
+    found = without_values(training(folder, optimiser__micro_batch=micro, optimiser__clip=1.0, **KINDS[kind]))
+    launched = found.step.launch(found.batches.make(0, 0), epoch=0, step=0, done=0, detailed=True)
+    assert launched.number == 1 and "label" in launched.names
+    with pytest.raises(NotImplementedError):  # the stand-in does notice
+        launched.numbers.read()
+
+
+def test_earlier_tails_wait_for_nothing(folder: Path) -> None:
+    found = without_values(training(folder, loss__ce__pre_batch=2, loss__ce__self_negatives=True))
+    for step in range(2):
+        found.step.launch(found.batches.make(0, step), epoch=0, step=step, done=step, detailed=False)
+    assert len(found.step.earlier.vectors) == 2
+    assert all(entities.device.type == "cpu" for entities in found.step.earlier.entities)
+
+
+def test_a_teacher_that_is_looked_up_waits_for_nothing(folder: Path) -> None:
+    found = training(folder, mask_rates=[0.0])
+    assert found.teacher is not None
+    found.teacher.tabulate(found.batches, found.workers, lambda done, total: None)
+    without_values(found)
+    tables = found.teacher._tables
+    found.teacher._tables = {
+        tower: replace(table, vectors=table.vectors.to(found.step.workers.device)) for tower, table in tables.items()
+    }
+    found.step.launch(found.batches.make(0, 0), epoch=0, step=0, done=0, detailed=True)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_a_gpu_is_told_its_next_step_before_anybody_reads_the_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    """And every step is told, in order, before its epoch is validated; the result is that of a CPU."""
+    heard: list[tuple[str, int]] = []
+    found = training(folder, optimiser__epochs=2)
+    found.listen = lambda event: heard.append(("told", event.done)) if isinstance(event, StepDone) else None
+    monkeypatch.setattr(found.step, "launch", _noted(found.step.launch, heard))
+    monkeypatch.setattr(found, "_validate", lambda curves: heard.append(("validated", found.progress.steps)))
+    monkeypatch.setattr(found, "_save", lambda curves: None)
+    found.workers = Pretends(0, 1, torch.device("cpu"), device)  # type: ignore[assignment]
+    curves = Curves(None, from_step=0)
+    for epoch in range(2):
+        found._epoch(epoch, curves)
+    steps = found.batches.steps_per_epoch
+    assert steps > 2
+    expected: list[tuple[str, int]] = []
+    for epoch in range(2):
+        numbers = range(epoch * steps + 1, (epoch + 1) * steps + 1)
+        for number in numbers:
+            expected.append(("launched", number))
+            if device == "cpu":
+                expected.append(("told", number))
+            elif number > numbers[0]:
+                expected.append(("told", number - 1))
+        expected += [("told", numbers[-1])] if device == "cuda" else []
+        expected.append(("validated", numbers[-1]))
+    assert heard == expected
+
+
+def test_a_step_that_was_not_finite_is_told_with_its_number_however_late(folder: Path) -> None:
+    found = training(folder)
+    temperature: Any = found.model.log_inverse_t
+    temperature.register_hook(lambda gradient: gradient * torch.nan)
+    found.workers = Pretends(0, 1, torch.device("cpu"), "cuda")  # type: ignore[assignment]
+    before = {name: weight.clone() for name, weight in found.model.named_parameters()}
+    with pytest.raises(NotFiniteError, match="the gradient's norm became nan at step 1"):
+        found._epoch(0, Curves(None, from_step=0))
+    assert found.progress.steps == 0
+    assert all(torch.equal(weight, before[name]) for name, weight in found.model.named_parameters())
+
+
+class Pretends(Workers):
+    """A lone worker that says it has a GPU, though its tensors are the CPU's."""
+
+    def __init__(self, rank: int, size: int, device: torch.device, kind: str) -> None:
+        super().__init__(rank, size, device)
+        object.__setattr__(self, "device", SimpleNamespace(type=kind))
+
+
+def _noted(real: Callable[..., Launched], heard: list[tuple[str, int]]) -> Callable[..., Launched]:
+    def launch(*args: Any, **named: Any) -> Launched:
+        heard.append(("launched", named["done"] + 1))
+        return real(*args, **named)
+
+    return launch

@@ -136,9 +136,12 @@ def _pool(tokens_MD: Tensor, row_M: Tensor, weight_M: Tensor, weight_U: Tensor) 
 
 def _token_gap(role: Role, mine: Side, theirs: Side, facts: Facts, projector: nn.Module, options: Options) -> Tensor:
     """Mean gap over the masked tokens of all occurrences (PMD, Eq. 2), averaged over layers."""
+    import torch
+
     watched = facts.watched["hr" if role == "hr" else "tail"]
     assert mine.tokens_KMD is not None and theirs.tokens_KMD is not None
-    occurrences_U = facts.rows[role].bincount(minlength=len(mine.pooled_UD))
+    row_B = facts.rows[role]  # `bincount` would wait for a GPU
+    occurrences_U = row_B.new_zeros(len(mine.pooled_UD)).index_add_(0, row_B, torch.ones_like(row_B))
     weight_M = watched.weight_M.to(mine.pooled_UD.dtype) * occurrences_U[watched.row_M]
     gap_KMD = (_normalised(projector(mine.tokens_KMD), options) - _normalised(theirs.tokens_KMD, options)).square()
     gap_M = gap_KMD.sum(-1).mean(0) / (gap_KMD.shape[-1] if options.reduction == "mean" else 1)
