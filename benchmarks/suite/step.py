@@ -44,14 +44,20 @@ SMALL = WORKS[2:4]
 
 def cases(asked: Asked) -> Iterator[Case]:
     """Every kind of student at each batch."""
+    for work, batch in works("step", asked):
+        yield one(work, batch, asked)
+
+
+def works(name: str, asked: Asked) -> Iterator[tuple[Work, int]]:
+    """The kinds that are asked for, at their batches."""
     for work in SMALL if asked.small else WORKS:
-        if asked.wants(f"step: {work.name}, {work.graph}"):
+        if asked.wants(f"{name}: {work.name}, {work.graph}"):
             for batch in asked.sizes(work.batches, (8,)):
-                yield one(work, batch, asked)
+                yield work, batch
 
 
-def one(work: Work, batch: int, asked: Asked) -> Case:
-    """One kind of student at one batch."""
+def product_of(work: Work, batch: int, asked: Asked) -> Product:
+    """The product's own training of one kind of student."""
     chain = asked.chain(
         work.graph,
         layers=list(work.layers),
@@ -60,7 +66,12 @@ def one(work: Work, batch: int, asked: Asked) -> Case:
         optimiser__batch=batch,
     )
     shop = asked.shop(chain)
-    product = Product(training_of(last_stage(chain, shop, asked.folder()), shop))
+    return Product(training_of(last_stage(chain, shop, asked.folder()), shop))
+
+
+def one(work: Work, batch: int, asked: Asked) -> Case:
+    """One kind of student at one batch."""
+    product = product_of(work, batch, asked)
     released = training_beside(product.training)
     steps = range(asked.repeat)
     table = product.tabulate(steps)
@@ -78,7 +89,7 @@ def one(work: Work, batch: int, asked: Asked) -> Case:
     queries = sum(map(len, triples))
     return Case(
         name=f"step: {work.name}",
-        data=shop.graph.name,
+        data=product.training.shop.graph.name,
         batch=len(triples[0]),
         ours_cpu_s=ours.seconds,
         plain_cpu_s=plain.seconds,

@@ -17,7 +17,7 @@ from benchmarks.record import KEYS, Case, rows, shares
 
 QUICK = {"ranking": 1, "store": 5}
 """How many cases each has when small."""
-LONGER = {"step": 2, "tokenise": 3, "encode": 2, "plan": 1}
+LONGER = {"step": 2, "profile": 2, "tokenise": 3, "encode": 2, "plan": 1}
 PROCESSES = {"workers": 1, "memory": 2}
 
 
