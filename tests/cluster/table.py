@@ -29,6 +29,19 @@ once. Every run ended well, with every stage whole.
 | fault | noticed after | goes on after | epochs lost |
 | --- | ---: | ---: | ---: |
 """
+TAIL = """
+A host is given up after health checks that it missed, 3 s apart and of 4 s each: after 30 s at the most by the shipped
+files, which these tests assert. A host that is cut off cannot write to the storage either. A stage that it trained goes
+on as soon as another host has room: here that may be when the other stage has ended.
+
+Rank 0's group is asked for anew at once, with a node that Ray Train still counts on; 25 s later it goes on with the
+workers that are left. Where the group's launcher was on the host too, its lock on the stage (in a folder) goes with its
+processes, which Ray ends 60 s after they have lost the head; other stages are trained meanwhile. A group takes back a
+node that joins again: Ray Train looks once a minute, and starts it anew from its last epoch
+(`tests/run/test_growing_group.py`).
+
+A run that begins while the disk of one host is full goes on with the others: the host's stages are tried elsewhere.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +76,7 @@ class Table:
         head = HEAD.format(now=now, commit=commit.stdout.strip(), cores=os.cpu_count(), load=os.getloadavg()[2])
         print("".join(["\n", *lines]))
         if place and lines:
-            Path(place).write_text(head + "".join(lines), encoding="utf-8")
+            Path(place).write_text(head + "".join(lines) + TAIL, encoding="utf-8")
 
 
 def seconds(value: float | None) -> str:
