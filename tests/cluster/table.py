@@ -36,9 +36,8 @@ on as soon as another host has room: here that may be when the other stage has e
 
 Rank 0's group is asked for anew at once, with a node that Ray Train still counts on; 25 s later it goes on with the
 workers that are left. Where the group's launcher was on the host too, its lock on the stage (in a folder) goes with its
-processes, which Ray ends 60 s after they have lost the head; other stages are trained meanwhile. A group takes back a
-node that joins again: Ray Train looks once a minute, and starts it anew from its last epoch
-(`tests/run/test_growing_group.py`).
+processes, and other stages are trained meanwhile. A group takes back a node that joins again: Ray Train looks once a
+minute, and starts it anew from its last epoch (`tests/run/test_growing_group.py`).
 
 A run that begins while the disk of one host is full goes on with the others: the host's stages are tried elsewhere.
 """
