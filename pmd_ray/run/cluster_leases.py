@@ -25,6 +25,15 @@ EXPIRES_S = 30.0
 """After the last one; a process may be held up for a while."""
 ANSWER_S = 30.0
 """Given to the actor to answer."""
+AWAY_S = 90.0
+"""That it may be away: until a lost node is given up and the actor runs elsewhere."""
+AGAIN_S = 1.0
+HEAD = {"node:__internal_head__": 0.001}
+"""Where it runs: a cluster that loses its head has lost its runs anyway."""
+AWAY_S = 90.0
+"""Given to it to start again elsewhere, where its node is lost; noticing that alone takes half a minute."""
+AGAIN_S = 1.0
+AWAY = (ray.exceptions.ActorUnavailableError, ray.exceptions.ActorDiedError, ray.exceptions.GetTimeoutError)
 
 
 class Leases:
@@ -76,7 +85,7 @@ class ClusterLeases:
 
     def acquire(self, key: str, owner: str) -> bool:
         """Ask for a lease; StorageError where the actor does not answer."""
-        given = bool(self._asked("acquire", key, owner))
+        given = bool(self._asked("acquire", key, owner, away_s=AWAY_S))
         if given:
             with self._lock:
                 self._mine.add((key, owner))
@@ -94,7 +103,7 @@ class ClusterLeases:
 
     def held(self, key: str) -> bool:
         """Whether anyone in this cluster has a lease."""
-        return bool(self._asked("held", key))
+        return bool(self._asked("held", key, away_s=AWAY_S))
 
     def _renew(self) -> None:
         while True:
@@ -105,25 +114,35 @@ class ClusterLeases:
                     return
                 self._asked("renew", list(self._mine))
 
-    def _asked(self, what: str, *given: Any) -> Any:
+    def _asked(self, what: str, *given: Any, away_s: float = 0.0) -> Any:
+        """The actor's answer; one that is away is asked again for so long (a repeated question changes nothing)."""
+        until = time.monotonic() + away_s
+        while True:
+            try:
+                return self._asked_once(what, *given)
+            except ray.exceptions.RayError as error:
+                if not isinstance(error, ray.exceptions.RayActorError) or time.monotonic() > until:
+                    raise StorageError(
+                        f"the cluster's lease keeper does not answer ({type(error).__name__}); is the cluster still "
+                        "there?"
+                    ) from None
+            time.sleep(AGAIN_S)
+
+    def _asked_once(self, what: str, *given: Any) -> Any:
         # Found by name each time: an actor whose node was lost comes back as another one.
-        try:
-            actor = (
-                ray.remote(num_cpus=0)(Leases)
-                .options(
-                    name=self._name,
-                    namespace=NAMESPACE,
-                    get_if_exists=True,
-                    lifetime="detached",  # it serves runs that begin while this one ends
-                    max_restarts=-1,
-                )
-                .remote(self._expires_s)
+        actor = (
+            ray.remote(num_cpus=0)(Leases)
+            .options(
+                name=self._name,
+                namespace=NAMESPACE,
+                get_if_exists=True,
+                lifetime="detached",  # it serves runs that begin while this one ends
+                max_restarts=-1,
+                resources=HEAD,
             )
-            return ray.get(getattr(actor, what).remote(*given), timeout=ANSWER_S)
-        except ray.exceptions.RayError as error:
-            raise StorageError(
-                f"the cluster's lease keeper does not answer ({type(error).__name__}); is the cluster still there?"
-            ) from None
+            .remote(self._expires_s)
+        )
+        return ray.get(getattr(actor, what).remote(*given), timeout=ANSWER_S)
 
 
 def keep_leases(store: Store) -> Store:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmd_ray.run.cluster_leases import ClusterLeases, Leases
+from pmd_ray.run import cluster_leases
+from pmd_ray.run.cluster_leases import NAMESPACE, ClusterLeases, Leases
+from pmd_ray.spec.errors import StorageError
 
 STEPS = st.tuples(
     st.sampled_from(["acquire", "release", "renew", "wait"]), st.sampled_from("ab"), st.sampled_from("xy")
@@ -78,3 +80,59 @@ def test_two_runs_of_a_cluster_share_the_leases_and_one_that_dies_loses_its_own(
         time.sleep(0.2)
     assert here.acquire("two", "here")
     here.release("two", "here")
+
+
+@pytest.mark.ray
+def test_a_keeper_that_is_lost_is_waited_for_and_learns_again_who_holds_what(ray_running: Any) -> None:
+    import ray
+
+    here = ClusterLeases(f"s3://bucket/{time.time_ns()}", expires_s=30.0, renew_s=0.3)
+    assert here.acquire("one", "here")
+    ray.kill(here._actor(), no_restart=False)
+    assert here.held("two") is False
+    deadline = time.monotonic() + 20.0
+    while not here.held("one") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert here.held("one")
+    here.release("one", "here")
+
+
+@pytest.mark.ray
+def test_a_keeper_that_is_away_is_asked_again(ray_running: Any) -> None:
+    """Its process is killed; it comes back without its book, and is told again who holds what."""
+    import ray
+
+    here = ClusterLeases(f"s3://bucket/{time.time_ns()}", renew_s=0.3)
+    assert here.acquire("one", "here")
+    for _ in range(3):
+        ray.kill(ray.get_actor(here._name, namespace=NAMESPACE), no_restart=False)
+        assert not here.held("two")
+        assert not here.acquire("one", "other") or here.held("one")
+    deadline = time.monotonic() + 20.0
+    while not here.held("one") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert here.held("one")
+    here.release("one", "here")
+
+
+def test_a_keeper_that_stays_away_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    asked: list[str] = []
+
+    def away(self: ClusterLeases, what: str, *given: Any) -> bool:
+        asked.append(what)
+        raise ray.exceptions.ActorUnavailableError("away", b"1" * 16)
+
+    monkeypatch.setattr(ClusterLeases, "_asked_once", away)
+    monkeypatch.setattr(cluster_leases, "AWAY_S", 0.5)
+    monkeypatch.setattr(cluster_leases, "AGAIN_S", 0.1)
+    here = ClusterLeases("s3://bucket/x")
+    for ask in (lambda: here.held("one"), lambda: here.acquire("one", "here")):
+        asked.clear()
+        with pytest.raises(StorageError, match="lease keeper does not answer"):
+            ask()
+        assert len(asked) > 1
+    asked.clear()
+    here.release("one", "here")  # it expires by itself: nobody waits for that
+    assert asked == ["release"]
