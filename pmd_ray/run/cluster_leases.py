@@ -26,14 +26,11 @@ EXPIRES_S = 30.0
 ANSWER_S = 30.0
 """Given to the actor to answer."""
 AWAY_S = 90.0
-"""That it may be away: until a lost node is given up and the actor runs elsewhere."""
+"""That it may be away: until a lost node is given up, which takes half a minute, and it runs again."""
 AGAIN_S = 1.0
+AWAY = (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError)
 HEAD = {"node:__internal_head__": 0.001}
 """Where it runs: a cluster that loses its head has lost its runs anyway."""
-AWAY_S = 90.0
-"""Given to it to start again elsewhere, where its node is lost; noticing that alone takes half a minute."""
-AGAIN_S = 1.0
-AWAY = (ray.exceptions.ActorUnavailableError, ray.exceptions.ActorDiedError, ray.exceptions.GetTimeoutError)
 
 
 class Leases:
@@ -119,18 +116,18 @@ class ClusterLeases:
         until = time.monotonic() + away_s
         while True:
             try:
-                return self._asked_once(what, *given)
+                return ray.get(getattr(self._actor(), what).remote(*given), timeout=ANSWER_S)
             except ray.exceptions.RayError as error:
-                if not isinstance(error, ray.exceptions.RayActorError) or time.monotonic() > until:
+                if not isinstance(error, AWAY) or time.monotonic() > until:
                     raise StorageError(
                         f"the cluster's lease keeper does not answer ({type(error).__name__}); is the cluster still "
                         "there?"
                     ) from None
             time.sleep(AGAIN_S)
 
-    def _asked_once(self, what: str, *given: Any) -> Any:
-        # Found by name each time: an actor whose node was lost comes back as another one.
-        actor = (
+    def _actor(self) -> Any:
+        """Found by name each time: one whose node was lost comes back as another one."""
+        return (
             ray.remote(num_cpus=0)(Leases)
             .options(
                 name=self._name,
@@ -142,7 +139,6 @@ class ClusterLeases:
             )
             .remote(self._expires_s)
         )
-        return ray.get(getattr(actor, what).remote(*given), timeout=ANSWER_S)
 
 
 def keep_leases(store: Store) -> Store:
