@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from cluster.hosts import SHARED, Host, Hosts
 
@@ -16,8 +16,13 @@ WAIT_S = 60.0
 RAYLET = re.compile(r"\S*/raylet ")
 GROUP_WORKER = re.compile(r"ray::\S*RayTrainWorker")
 DRIVER = re.compile(r"\S*python\S* -m pmd_ray ")
-READ_ONLY = f"mount --bind {SHARED} {SHARED}; mount -o remount,bind,ro {SHARED}"
-"""Over it, so that what is open stays open: a mount with open files cannot be made read-only itself."""
+ASIDE = "/srv/read-only"
+READ_ONLY = (
+    f"mkdir -p {ASIDE}; mount --bind {SHARED} {ASIDE}; mount -o remount,bind,ro {ASIDE}; "
+    f"mount --bind {ASIDE} {SHARED}; umount {ASIDE}"
+)
+"""Over it, so that what is open stays open: a mount with open files cannot be made read-only. Made so aside, where
+nobody opens a file between the two steps."""
 
 
 def cut_off(hosts: Hosts, host: Host) -> None:
@@ -35,13 +40,11 @@ def back(hosts: Hosts, host: Host) -> None:
 @contextmanager
 def storage_read_only(hosts: Hosts) -> Iterator[None]:
     """On every host, until the end of the block."""
-    for host in hosts:
-        host.run("sh", "-ec", READ_ONLY)
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for host in hosts:
-            host.run("umount", "-l", SHARED)
+            host.run("sh", "-ec", READ_ONLY)
+            stack.callback(host.run, "umount", "-l", SHARED)
+        yield
 
 
 @contextmanager
