@@ -158,7 +158,7 @@ class _Block:
         top: int,
     ) -> None:
         self._scores, self._count = scores, len(answers)
-        self._hidden, self._lifted, self._weight, self._top_length = hidden, lifted, weight, top
+        self._hidden, self._lifted, self._weight = hidden, lifted, weight
         device = scores.device
         different, place = np.unique(asked, return_inverse=True)
         self._asked_b = torch.as_tensor(asked, device=device)
@@ -230,7 +230,7 @@ class _Block:
         self._equal_b += equal_bc.sum(1)
         entities_c = torch.arange(columns.start, columns.stop, device=scores_bc.device)
         self._earlier_b += (equal_bc & (entities_c < self._answers_b[:, None])).sum(1)
-        rows_N, columns_N = _first_of_best(scores_bc, self._top_length)
+        rows_N, columns_N = _first_of_best(scores_bc, self._top.length)
         self._top.offer(rows_N, columns_N + columns.start, scores_bc[rows_N, columns_N])
 
     def _adjust(self, scores_bc: Tensor, columns: slice) -> Tensor:

@@ -23,7 +23,9 @@ class TopLists:
     """
 
     def __init__(self, rows: int, top: int, *, error: float, device: torch.device) -> None:
-        self._rows, self._top, self._error = rows, top, error
+        self.length = top
+        """T"""
+        self._rows, self._error = rows, error
         self._rows_N = self._ids_N = torch.empty(0, dtype=torch.int64, device=device)
         self._rough_N = torch.empty(0, dtype=torch.float32, device=device)
         self._last_b = torch.full((rows,), -torch.inf, device=device)
@@ -32,20 +34,17 @@ class TopLists:
     def candidates(self, strips: Strips) -> tuple[Tensor, Tensor, Tensor]:
         """[N] rows, columns and rough scores of all that may belong to the lists."""
         floor_b = self._last_b
-        if strips.maxima_bn.shape[1] >= self._top and bool(floor_b.isneginf().any()):
-            floor_b = torch.maximum(floor_b, strips.maxima_bn.topk(self._top, dim=1).values[:, -1])
+        if strips.maxima_bn.shape[1] >= self.length and bool(floor_b.isneginf().any()):
+            floor_b = torch.maximum(floor_b, strips.maxima_bn.topk(self.length, dim=1).values[:, -1])
         return strips.reaching(self._reachable(floor_b))
 
     def offer(self, rows_N: Tensor, ids_N: Tensor, rough_N: Tensor) -> None:
         """Take in candidates that were not offered before; those that cannot be among the best are dropped."""
         rows, ids = torch.cat([self._rows_N, rows_N]), torch.cat([self._ids_N, ids_N])
         rough = torch.cat([self._rough_N, rough_N.float()])
-        order, _, lengths = _ranked(rows, rough, self._rows)
-        full_b = lengths >= self._top
-        starts = lengths.cumsum(0) - lengths
-        last = torch.where(full_b, starts + self._top - 1, 0)
-        if len(order):
-            self._last_b = torch.where(full_b, rough[order][last], self._last_b)
+        order, place = _ranked(rows, rough, self._rows)
+        last = order[place == self.length - 1]
+        self._last_b[rows[last]] = rough[last]
         keep = order[rough[order] >= self._reachable(self._last_b)[rows[order]]]
         self._rows_N, self._ids_N, self._rough_N = rows[keep], ids[keep], rough[keep]
 
@@ -58,11 +57,11 @@ class TopLists:
         by_id = torch.argsort(self._ids_N, stable=True)
         rows, ids = self._rows_N[by_id], self._ids_N[by_id]
         scores = exact_pairs(rows, ids)
-        order, place, _ = _ranked(rows, scores, self._rows)
-        inside = place < self._top
+        order, place = _ranked(rows, scores, self._rows)
+        inside = place < self.length
         order, place = order[inside], place[inside]
-        scores_bT = torch.full((self._rows, self._top), -torch.inf, dtype=torch.float64, device=rows.device)
-        ids_bT = torch.full((self._rows, self._top), -1, dtype=torch.int64, device=rows.device)
+        scores_bT = torch.full((self._rows, self.length), -torch.inf, dtype=torch.float64, device=rows.device)
+        ids_bT = torch.full((self._rows, self.length), -1, dtype=torch.int64, device=rows.device)
         scores_bT[rows[order], place] = scores[order]
         ids_bT[rows[order], place] = ids[order]
         return scores_bT, ids_bT
@@ -72,11 +71,11 @@ class TopLists:
         return (floor_b.double() - 2 * self._error).float().clamp_(min=torch.finfo(torch.float32).min)
 
 
-def _ranked(rows_N: Tensor, scores_N: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates row by row, best first, equal ones as they came: order [N], places in their rows [N], lengths [b]."""
+def _ranked(rows_N: Tensor, scores_N: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Candidates row by row, best first, equal ones as they came: order [N], and each one's place in its row [N]."""
     order = torch.argsort(scores_N, stable=True, descending=True)
     order = order[torch.argsort(rows_N[order], stable=True)]
     lengths = torch.bincount(rows_N, minlength=rows)
     starts = lengths.cumsum(0) - lengths
     place = torch.arange(len(order), device=order.device) - starts[rows_N[order]]
-    return order, place, lengths
+    return order, place
