@@ -33,12 +33,12 @@ def some_scores(seed: int, *, head: bool = True, inverse_t: float = 20.0, dtype:
         return (2 * torch.rand(*shape, generator=luck, dtype=torch.float64) - 1).to(dtype).requires_grad_()
 
     return Scores(
-        cosine_BB=cosines(B, B),
+        cosine_RB=cosines(B, B),
         inverse_t=torch.tensor(inverse_t, dtype=dtype, requires_grad=True),
         margin=0.02,
-        negative_BB=(torch.rand(B, B, generator=masks) < 0.6) & ~torch.eye(B, dtype=torch.bool),
-        head_cosine_B=cosines(B) if head else None,
-        head_negative_B=torch.tensor([True, False, True, True, False]) if head else None,
+        negative_RB=(torch.rand(B, B, generator=masks) < 0.6) & ~torch.eye(B, dtype=torch.bool),
+        head_cosine_R=cosines(B) if head else None,
+        head_negative_R=torch.tensor([True, False, True, True, False]) if head else None,
     )
 
 
@@ -60,14 +60,14 @@ def candidates(
     found = []
     pairs = [(row, j) for j in range(B)] if column is None else [(i, column) for i in range(B)]
     for i, j in pairs:
-        if i == j or options.false_negatives == "keep" or mine.negative_BB[i, j]:
+        if i == j or options.false_negatives == "keep" or mine.negative_RB[i, j]:
             off = margins if i == j else (0.0, 0.0)
-            student, teacher = mine.cosine_BB[i, j].item() - off[0], theirs.cosine_BB[i, j].item() - off[1]
+            student, teacher = mine.cosines[i, j].item() - off[0], theirs.cosines[i, j].item() - off[1]
             found.append((student * scales[0], teacher * scales[1]))
-    if column is None and mine.head_cosine_B is not None and options.self_negative_column == "follow_ce":
-        assert mine.head_negative_B is not None and theirs.head_cosine_B is not None
-        if options.false_negatives == "keep" or mine.head_negative_B[row]:
-            found.append((mine.head_cosine_B[row].item() * scales[0], theirs.head_cosine_B[row].item() * scales[1]))
+    if column is None and mine.head_cosine_R is not None and options.self_negative_column == "follow_ce":
+        assert mine.head_negative_R is not None and theirs.head_cosine_R is not None
+        if options.false_negatives == "keep" or mine.head_negative_R[row]:
+            found.append((mine.head_cosine_R[row].item() * scales[0], theirs.head_cosine_R[row].item() * scales[1]))
     return found
 
 
@@ -130,7 +130,7 @@ def test_lkd_is_zero_at_equality_alone(seed: int, temperature: float, space: Any
     same = lkd.lkd_loss(mine, mine, options)
     assert same.item() == pytest.approx(0.0, abs=1e-9)
     same.backward()  # type: ignore[no-untyped-call]
-    assert mine.cosine_BB.grad is not None and mine.cosine_BB.grad.abs().max() < 1e-9 * max(1.0, temperature) * 20
+    assert mine.cosines.grad is not None and mine.cosines.grad.abs().max() < 1e-9 * max(1.0, temperature) * 20
     assert lkd.lkd_loss(mine, some_scores(seed + 1), options).item() > 0.0
 
 
@@ -138,13 +138,13 @@ def test_lkd_is_zero_at_equality_alone(seed: int, temperature: float, space: Any
 @given(st.integers(0, 1000), st.permutations(range(B)))
 def test_lkd_does_not_care_for_the_batchs_order(seed: int, order: list[int]) -> None:
     def permuted(given: Scores) -> Scores:
-        assert given.head_cosine_B is not None and given.head_negative_B is not None
+        assert given.head_cosine_R is not None and given.head_negative_R is not None
         return changed(
             given,
-            cosine_BB=given.cosine_BB[order][:, order],
-            negative_BB=given.negative_BB[order][:, order],
-            head_cosine_B=given.head_cosine_B[order],
-            head_negative_B=given.head_negative_B[order],
+            cosine_RB=given.cosines[order][:, order],
+            negative_RB=given.negative_RB[order][:, order],
+            head_cosine_R=given.head_cosine_R[order],
+            head_negative_R=given.head_negative_R[order],
         )
 
     mine, theirs, options = some_scores(seed), some_scores(seed + 1), lkd.Options(directions="both")
@@ -155,7 +155,7 @@ def test_lkd_does_not_care_for_the_batchs_order(seed: int, order: list[int]) -> 
 def test_lkd_sees_differences_within_a_row_only() -> None:
     """A softmax does not see what is added to all candidates of a row, in either model."""
     mine, theirs = some_scores(1, head=False), some_scores(2, head=False)
-    moved = changed(theirs, cosine_BB=theirs.cosine_BB + torch.tensor([[0.3], [-0.2], [0.0], [1.0], [0.1]]))
+    moved = changed(theirs, cosine_RB=theirs.cosines + torch.tensor([[0.3], [-0.2], [0.0], [1.0], [0.1]]))
     losses = [lkd.lkd_loss(mine, teacher, lkd.Options()).item() for teacher in (theirs, moved)]
     assert losses[1] == pytest.approx(losses[0], **TIGHT)
     both = [lkd.lkd_loss(mine, teacher, lkd.Options(directions="both")).item() for teacher in (theirs, moved)]
@@ -168,7 +168,7 @@ def test_cosines_leave_the_teachers_temperature_out_and_do_not_train_the_student
     losses = [lkd.lkd_loss(mine, some_scores(2, inverse_t=t), options) for t in (5.0, 50.0)]
     assert losses[0].item() == losses[1].item()
     losses[0].backward()  # type: ignore[no-untyped-call]
-    assert mine.inverse_t.grad is None and mine.cosine_BB.grad is not None
+    assert mine.inverse_t.grad is None and mine.cosines.grad is not None
     lkd.lkd_loss(mine, some_scores(2), lkd.Options()).backward()  # type: ignore[no-untyped-call]
     assert mine.inverse_t.grad is not None and mine.inverse_t.grad != 0
 
@@ -176,8 +176,8 @@ def test_cosines_leave_the_teachers_temperature_out_and_do_not_train_the_student
 def test_at_high_temperature_it_is_half_the_squared_gap_of_centred_logits() -> None:
     """Hinton et al. 2015, Eq. 4: the factor T^2 keeps the loss's size."""
     every = ~torch.eye(B, dtype=torch.bool)
-    mine, theirs = (changed(some_scores(seed, head=False), negative_BB=every) for seed in (1, 2))
-    gaps_BB = 20.0 * (mine.cosine_BB - theirs.cosine_BB)
+    mine, theirs = (changed(some_scores(seed, head=False), negative_RB=every) for seed in (1, 2))
+    gaps_BB = 20.0 * (mine.cosines - theirs.cosines)
     expected = (gaps_BB - gaps_BB.mean(1, keepdim=True)).square().mean() / 2
     found = lkd.lkd_loss(mine, theirs, lkd.Options(temperature=1e4))
     assert found.item() == pytest.approx(expected.item(), rel=1e-2)
@@ -188,32 +188,32 @@ def test_at_high_temperature_it_is_half_the_squared_gap_of_centred_logits() -> N
 def test_lkd_is_finite_at_any_scale(temperature: float, inverse_t: float) -> None:
     """In fp32, with whole rows of known answers, and whatever stands where nothing is compared."""
     mine, theirs = (some_scores(seed, inverse_t=inverse_t, dtype=torch.float32) for seed in (1, 2))
-    alone = mine.negative_BB.clone()
+    alone = mine.negative_RB.clone()
     alone[2] = False
-    odd = torch.where(alone | torch.eye(B, dtype=torch.bool), theirs.cosine_BB.detach(), 1e6)
-    mine, theirs = changed(mine, negative_BB=alone), changed(theirs, negative_BB=alone, cosine_BB=odd)
+    odd = torch.where(alone | torch.eye(B, dtype=torch.bool), theirs.cosines.detach(), 1e6)
+    mine, theirs = changed(mine, negative_RB=alone), changed(theirs, negative_RB=alone, cosine_RB=odd)
     ways: tuple[Any, ...] = ("once", "both")
     for directions in ways:
         loss = lkd.lkd_loss(mine, theirs, lkd.Options(temperature=temperature, directions=directions))
         assert math.isfinite(loss.item()) and loss.item() >= 0.0
         loss.backward()  # type: ignore[no-untyped-call]
-        assert mine.cosine_BB.grad is not None and mine.cosine_BB.grad.isfinite().all()
-        assert not mine.cosine_BB.grad[~(alone | torch.eye(B, dtype=torch.bool))].any()
+        assert mine.cosines.grad is not None and mine.cosines.grad.isfinite().all()
+        assert not mine.cosines.grad[~(alone | torch.eye(B, dtype=torch.bool))].any()
 
 
 def test_lkds_gradients_are_right_and_the_students_alone() -> None:
     options = lkd.Options(temperature=2.0, directions="both", margin="student")
     mine, theirs = some_scores(1, inverse_t=3.0), some_scores(2, inverse_t=4.0)
 
-    def loss(cosine_BB: Tensor, head_cosine_B: Tensor, inverse_t: Tensor) -> Tensor:
-        moved = changed(mine, cosine_BB=cosine_BB, head_cosine_B=head_cosine_B, inverse_t=inverse_t)
+    def loss(cosine_RB: Tensor, head_cosine_R: Tensor, inverse_t: Tensor) -> Tensor:
+        moved = changed(mine, cosine_RB=cosine_RB, head_cosine_R=head_cosine_R, inverse_t=inverse_t)
         return lkd.lkd_loss(moved, theirs, options)
 
-    assert mine.head_cosine_B is not None
-    assert torch.autograd.gradcheck(loss, (mine.cosine_BB, mine.head_cosine_B, mine.inverse_t))
+    assert mine.head_cosine_R is not None
+    assert torch.autograd.gradcheck(loss, (mine.cosines, mine.head_cosine_R, mine.inverse_t))
     lkd.make(options, setting())(mine, theirs).backward()  # type: ignore[no-untyped-call]
-    assert mine.cosine_BB.grad is not None
-    assert theirs.cosine_BB.grad is None and theirs.inverse_t.grad is None
+    assert mine.cosines.grad is not None
+    assert theirs.cosines.grad is None and theirs.inverse_t.grad is None
 
 
 # --- patient distillation -------------------------------------------------------------------------------------------

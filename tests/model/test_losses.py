@@ -27,17 +27,18 @@ def some_scores(seed: int, *, head: bool = True, earlier: bool = False, inverse_
         return (2 * torch.rand(*shape, generator=luck, dtype=torch.float64) - 1).requires_grad_()
 
     negative_BB = (torch.rand(B, B, generator=masks) < 0.6) & ~torch.eye(B, dtype=torch.bool)
-    head_negative_B = torch.tensor([True, False, True, True, False])
-    earlier_negative_BN = torch.rand(B, N, generator=masks) < 0.5
+    head_negative_R = torch.tensor([True, False, True, True, False])
+    earlier_negative_RN = torch.rand(B, N, generator=masks) < 0.5
     return Scores(
-        cosine_BB=cosines(B, B),
+        cosine_RB=cosines(B, B),
         inverse_t=torch.tensor(inverse_t, dtype=torch.float64),
         margin=0.02,
-        negative_BB=negative_BB,
-        head_cosine_B=cosines(B) if head else None,
-        head_negative_B=head_negative_B if head else None,
-        earlier_logits_BN=cosines(B, N) * 10 if earlier else None,
-        earlier_negative_BN=earlier_negative_BN if earlier else None,
+        negative_RB=negative_BB,
+        head_cosine_R=cosines(B) if head else None,
+        head_negative_R=head_negative_R if head else None,
+        earlier_cosine_RN=cosines(B, N) if earlier else None,
+        earlier_negative_RN=earlier_negative_RN if earlier else None,
+        earlier_weight=0.5,
     )
 
 
@@ -47,20 +48,21 @@ def some_scores(seed: int, *, head: bool = True, earlier: bool = False, inverse_
 def candidates(given: Scores, row: int) -> list[float]:
     """The logits of one query's true answer (first) and of all that counts as a negative."""
     t = float(given.inverse_t)
-    found = [(given.cosine_BB[row, row].item() - 0.02) * t]
-    found += [given.cosine_BB[row, j].item() * t for j in range(B) if given.negative_BB[row, j]]
-    if given.head_cosine_B is not None and given.head_negative_B is not None and given.head_negative_B[row]:
-        found.append(given.head_cosine_B[row].item() * t)
-    if given.earlier_logits_BN is not None and given.earlier_negative_BN is not None:
-        found += [given.earlier_logits_BN[row, n].item() for n in range(N) if given.earlier_negative_BN[row, n]]
+    found = [(given.cosines[row, row].item() - 0.02) * t]
+    found += [given.cosines[row, j].item() * t for j in range(B) if given.negative_RB[row, j]]
+    if given.head_cosine_R is not None and given.head_negative_R is not None and given.head_negative_R[row]:
+        found.append(given.head_cosine_R[row].item() * t)
+    if given.earlier_cosine_RN is not None and given.earlier_negative_RN is not None:
+        earlier = given.earlier_cosine_RN[:]
+        found += [earlier[row, n].item() * t * 0.5 for n in range(N) if given.earlier_negative_RN[row, n]]
     return found
 
 
 def queries_of(given: Scores, column: int) -> list[float]:
     """The logits of one answer's own query (first) and of the queries that it is a negative of."""
     t = float(given.inverse_t)
-    own = (given.cosine_BB[column, column].item() - 0.02) * t
-    return [own, *(given.cosine_BB[i, column].item() * t for i in range(B) if given.negative_BB[i, column])]
+    own = (given.cosines[column, column].item() - 0.02) * t
+    return [own, *(given.cosines[i, column].item() * t for i in range(B) if given.negative_RB[i, column])]
 
 
 def surprise(logits: list[float]) -> float:
@@ -82,12 +84,13 @@ def test_label_loss_is_a_cross_entropy_over_what_counts(head: bool, earlier: boo
 def test_label_logits_put_earlier_tails_before_the_head() -> None:
     """SimKGC's order: in-batch, pre-batch, self."""
     given = some_scores(1, earlier=True)
-    inside, everything = label_logits(given, margin=0.0)
+    everything = label_logits(given, margin=0.0)
+    inside = label_logits(some_scores(1, head=False), margin=0.0)
     assert inside.shape == (B, B) and everything.shape == (B, B + N + 1)
     assert torch.equal(everything[:, :B], inside)
     head = everything[:, -1]
     assert (head == -1e4).tolist() == [False, True, False, False, True]
-    assert (inside == -1e4).sum() == (~given.negative_BB).sum() - B
+    assert (inside == -1e4).sum() == (~given.negative_RB).sum() - B
 
 
 # --- scores --------------------------------------------------------------------------------------------------------
@@ -99,12 +102,12 @@ def compared(mine: Scores, theirs: Scores, options: scores.Options) -> list[tupl
     scaled = options.space in ("logits", "softmax_kl")
     for row, column in itertools.product(range(B), range(B + 1)):
         if column == B:
-            if mine.head_cosine_B is None or options.self_negative_column == "exclude":
+            if mine.head_cosine_R is None or options.self_negative_column == "exclude":
                 continue
-            assert mine.head_negative_B is not None and theirs.head_cosine_B is not None
-            a, b, real = mine.head_cosine_B[row], theirs.head_cosine_B[row], bool(mine.head_negative_B[row])
+            assert mine.head_negative_R is not None and theirs.head_cosine_R is not None
+            a, b, real = mine.head_cosine_R[row], theirs.head_cosine_R[row], bool(mine.head_negative_R[row])
         else:
-            a, b, real = mine.cosine_BB[row, column], theirs.cosine_BB[row, column], bool(mine.negative_BB[row, column])
+            a, b, real = mine.cosines[row, column], theirs.cosines[row, column], bool(mine.negative_RB[row, column])
         student, teacher = a.item(), b.item()
         if row == column:
             if not options.diagonal:
@@ -155,7 +158,7 @@ def test_the_released_margin_pulls_positives_apart() -> None:
         margin: scores.score_loss(mine, mine, scores.Options.model_validate({"margin": margin})).item()
         for margin in ("none", "student", "both")
     }
-    counted = int(mine.negative_BB.sum()) + B
+    counted = int(mine.negative_RB.sum()) + B
     assert gaps["none"] == gaps["both"] == 0.0
     assert gaps["student"] == pytest.approx(B * (0.02 * 20.0) ** 2 / counted)
 
@@ -167,7 +170,7 @@ def test_false_negatives_only_dilute() -> None:
         scores.score_loss(mine, theirs, scores.Options.model_validate({"false_negatives": choice})).item()
         for choice in ("exclude", "zero")
     )
-    share = (int(mine.negative_BB.sum()) + B) / B**2
+    share = (int(mine.negative_RB.sum()) + B) / B**2
     assert zero == pytest.approx(excluded * share) and share < 0.9
 
 
@@ -212,7 +215,7 @@ def test_margin_mse_compares_distances_below_the_positive(false_negatives: str, 
     options = scores.Options.model_validate({"space": "margin", "false_negatives": false_negatives})
     mine, theirs = some_scores(1, head=head), some_scores(2, head=head, inverse_t=31.0)
     entries = [entry for entry in compared(mine, theirs, options) if entry[0] != entry[1]]
-    own = {row: (mine.cosine_BB[row, row].item(), theirs.cosine_BB[row, row].item()) for row in range(B)}
+    own = {row: (mine.cosines[row, row].item(), theirs.cosines[row, row].item()) for row in range(B)}
     gaps = [(own[i][0] - a - (own[i][1] - b)) ** 2 for i, _, a, b, real in entries if real]
     assert scores.score_loss(mine, theirs, options).item() == pytest.approx(sum(gaps) / len(entries), rel=1e-12)
 
@@ -222,14 +225,12 @@ def test_score_gradients_are_finite_and_right(space: str) -> None:
     options = scores.Options.model_validate({"space": space, "margin": "student", "directions": "both"})
     mine, theirs = some_scores(1, inverse_t=3.0), some_scores(2, inverse_t=4.0)
 
-    def loss(cosine_BB: Tensor, inverse_t: Tensor) -> Tensor:
-        moved = Scores(
-            cosine_BB, inverse_t, 0.02, mine.negative_BB, mine.head_cosine_B, mine.head_negative_B, None, None
-        )
+    def loss(cosine_RB: Tensor, inverse_t: Tensor) -> Tensor:
+        moved = Scores(cosine_RB, inverse_t, 0.02, mine.negative_RB, mine.head_cosine_R, mine.head_negative_R)
         return scores.score_loss(moved, theirs, options)
 
     inverse_t = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(loss, (mine.cosine_BB, inverse_t))
+    assert torch.autograd.gradcheck(loss, (mine.cosines, inverse_t))
 
 
 # --- mgfd ----------------------------------------------------------------------------------------------------------

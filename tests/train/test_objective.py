@@ -223,9 +223,9 @@ def test_self_negative_columns_come_from_the_batch_not_from_the_model() -> None:
         scores_of(outputs, facts, inverse_t=torch.tensor(20.0), margin=0.02, earlier_weight=0.5)
         for outputs in (mine, theirs)
     ]
-    assert all(each.head_cosine_B is not None and len(each.head_cosine_B) == 6 for each in scores)
+    assert all(each.head_cosine_R is not None and len(each.head_cosine_R) == 6 for each in scores)
     facts = Facts({k: v for k, v in facts.rows.items() if k != "head"}, facts.negative_BB, facts.head_negative_B, {})
-    assert scores_of(mine, facts, inverse_t=torch.tensor(20.0), margin=0.02, earlier_weight=0.5).head_cosine_B is None
+    assert scores_of(mine, facts, inverse_t=torch.tensor(20.0), margin=0.02, earlier_weight=0.5).head_cosine_R is None
 
 
 def test_scores_read_each_querys_own_rows() -> None:
@@ -235,17 +235,17 @@ def test_scores_read_each_querys_own_rows() -> None:
     facts = Facts(facts.rows, facts.negative_BB, facts.head_negative_B, {}, earlier, known)
     inverse_t = torch.tensor(7.0, dtype=torch.float64)
     scores = scores_of(outputs, facts, inverse_t=inverse_t, margin=0.02, earlier_weight=0.5)
-    assert scores.head_cosine_B is not None and scores.earlier_logits_BN is not None
+    assert scores.head_cosine_R is not None and isinstance(scores.earlier_cosine_RN, Tensor)
     for i in range(6):
         query = outputs.hr.pooled_UD[facts.rows["hr"][i]]
         for j in range(6):
             tail = outputs.tail.pooled_UD[facts.rows["tail"][j]]
-            assert scores.cosine_BB[i, j].item() == pytest.approx((query @ tail).item(), abs=1e-14)
+            assert scores.cosines[i, j].item() == pytest.approx((query @ tail).item(), abs=1e-14)
         head = outputs.tail.pooled_UD[facts.rows["head"][i]]
-        assert scores.head_cosine_B[i].item() == pytest.approx((query @ head).item(), abs=1e-14)
+        assert scores.head_cosine_R[i].item() == pytest.approx((query @ head).item(), abs=1e-14)
         for n in range(4):
-            wanted = (query @ earlier[n]).item() * 7.0 * 0.5
-            assert scores.earlier_logits_BN[i, n].item() == pytest.approx(wanted, abs=1e-13)
+            wanted = (query @ earlier[n]).item()
+            assert scores.earlier_cosine_RN[i, n].item() == pytest.approx(wanted, abs=1e-13)
 
 
 def test_a_teacher_of_another_width_has_no_earlier_columns() -> None:
@@ -253,4 +253,4 @@ def test_a_teacher_of_another_width_has_no_earlier_columns() -> None:
     outputs, _, facts = small_batch()
     facts = Facts(facts.rows, facts.negative_BB, facts.head_negative_B, {}, torch.randn(4, 5), torch.ones(6, 4) > 0)
     scores = scores_of(outputs, facts, inverse_t=torch.tensor(7.0), margin=0.02, earlier_weight=0.5)
-    assert scores.earlier_logits_BN is None
+    assert scores.earlier_cosine_RN is None

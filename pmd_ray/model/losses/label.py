@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pmd_ray.model.losses import Scores
+from pmd_ray.model.losses import Product, Scores, over_rows
 from pmd_ray.spec.loss import LabelLossConfig
 
 if TYPE_CHECKING:
@@ -15,34 +15,38 @@ MASKED = -1e4
 """Logit of what is no negative, as in SimKGC: exp of it is 0 in fp32 and bf16."""
 
 
-def label_logits(scores: Scores, *, margin: float) -> tuple[Tensor, Tensor]:
-    """Logits of the in-batch pairs [B, B], and the same with self and earlier negatives appended [B, B + 1 + N]."""
+def label_logits(scores: Scores, *, margin: float) -> Tensor:
+    """Logits of the pairs of the batch, of earlier tails and of the own head: [R, B], or [R, B + N + 1] with both."""
     import torch
 
-    eye_BB = torch.eye(len(scores.cosine_BB), dtype=torch.bool, device=scores.cosine_BB.device)
-    logits_BB = (scores.cosine_BB - margin * eye_BB.to(scores.cosine_BB.dtype)) * scores.inverse_t
-    logits_BB = logits_BB.masked_fill(~(scores.negative_BB | eye_BB), MASKED)
-    columns = [logits_BB]
-    if scores.earlier_logits_BN is not None and scores.earlier_negative_BN is not None:
-        columns.append(scores.earlier_logits_BN.masked_fill(~scores.earlier_negative_BN, MASKED))
-    if scores.head_cosine_B is not None and scores.head_negative_B is not None:
-        head_B = (scores.head_cosine_B * scores.inverse_t).masked_fill(~scores.head_negative_B, MASKED)
-        columns.append(head_B[:, None])
-    return logits_BB, torch.cat(columns, dim=1) if len(columns) > 1 else logits_BB
+    positive_RB, cosine_RB = scores.positive_RB, scores.cosines
+    logits_RB = (cosine_RB - margin * positive_RB.to(cosine_RB.dtype)) * scores.inverse_t
+    columns = [logits_RB.masked_fill(~(scores.negative_RB | positive_RB), MASKED)]
+    if scores.earlier_cosine_RN is not None and scores.earlier_negative_RN is not None:
+        assert not isinstance(scores.earlier_cosine_RN, Product)
+        earlier_RN = scores.earlier_cosine_RN * scores.inverse_t * scores.earlier_weight
+        columns.append(earlier_RN.masked_fill(~scores.earlier_negative_RN, MASKED))
+    if scores.head_cosine_R is not None and scores.head_negative_R is not None:
+        head_R = (scores.head_cosine_R * scores.inverse_t).masked_fill(~scores.head_negative_R, MASKED)
+        columns.append(head_R[:, None])
+    return torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]
 
 
 def label_loss(scores: Scores, config: LabelLossConfig) -> Tensor:
     """Cross-entropy of query to tail (all columns) and of tail to query (in-batch pairs only)."""
+    sums = over_rows(_logits, _surprise, scores, columns=config.directions != "forward")
+    means = [each / len(scores) for each in sums]
+    return sum(means[1:], means[0]) / (2 if config.directions == "both_mean" else 1)
+
+
+def _logits(scores: Scores) -> tuple[Tensor]:
+    return (label_logits(scores, margin=scores.margin),)
+
+
+def _surprise(logits_RC: Tensor, *, first: int) -> Tensor:
+    """Cross-entropy of each row's positive, summed."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    logits_BB, logits_BC = label_logits(scores, margin=scores.margin)
-    target_B = torch.arange(len(logits_BB), device=logits_BB.device)
-    forward = cross_entropy(logits_BC, target_B)
-    match config.directions:
-        case "forward":
-            return forward
-        case "both_summed":
-            return forward + cross_entropy(logits_BB.t(), target_B)
-        case "both_mean":
-            return (forward + cross_entropy(logits_BB.t(), target_B)) / 2
+    target_R = torch.arange(first, first + len(logits_RC), device=logits_RC.device)
+    return cross_entropy(logits_RC, target_R, reduction="sum")

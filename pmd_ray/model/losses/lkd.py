@@ -4,17 +4,19 @@ Both models' scores become distributions by a softmax with temperature T; their 
 its pull on the logits when T changes (Hinton et al. 2015, section 2). On logits it equals `scores` with `space:
 softmax_kl`; here a candidate that is left out has no part in value or gradient at any temperature.
 
-Shapes: B queries, C candidates of a row (the B answers of the batch, and the query's own head with self-negatives).
+Shapes: R queries of a batch of B, C candidates of a row (the B answers of the batch, and the query's own head with
+self-negatives).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pmd_ray.model.losses import Scores, Setting
+from pmd_ray.model.losses import Scores, Setting, over_rows
 from pmd_ray.spec.loss import LossOptions
 
 if TYPE_CHECKING:
@@ -55,45 +57,47 @@ def make(options: Options, setting: Setting) -> Callable[[Scores, Scores], Tenso
 
 def lkd_loss(student: Scores, teacher: Scores, options: Options) -> Tensor:
     """Mean over rows of T^2 KL(teacher, student); no gradient reaches the teacher's scores."""
+    read, value = partial(_matrices, options=options), partial(_kl, temperature=options.temperature)
+    sums = over_rows(read, value, student, teacher, columns=options.directions == "both")
+    means = [each / len(student) for each in sums]
+    return sum(means[1:], means[0]) / len(means)
+
+
+def _matrices(student: Scores, teacher: Scores, options: Options) -> tuple[Tensor, Tensor, Tensor]:
+    """Student's and teacher's logits [R, C], and which of them belong to their row's distribution."""
     import torch
 
     one_scale = student.inverse_t.detach()
     is_cosine = options.space == "cosine"
-    student_BC, kept_BC = _candidates(
+    student_RC, kept_RC = _candidates(
         student, options, scale=one_scale if is_cosine else student.inverse_t, margin=options.margin != "none"
     )
     with torch.no_grad():
-        teacher_BC, _ = _candidates(
+        teacher_RC, _ = _candidates(
             teacher, options, scale=one_scale if is_cosine else teacher.inverse_t, margin=options.margin == "both"
         )
-    forward = _kl(student_BC, teacher_BC, kept_BC, options.temperature)
-    if options.directions == "once":
-        return forward
-    inside = slice(0, len(student.cosine_BB))
-    student_BB, teacher_BB, kept_BB = (matrix[:, inside].t() for matrix in (student_BC, teacher_BC, kept_BC))
-    return (forward + _kl(student_BB, teacher_BB, kept_BB, options.temperature)) / 2
+    return student_RC, teacher_RC, kept_RC
 
 
 def _candidates(scores: Scores, options: Options, *, scale: Tensor, margin: bool) -> tuple[Tensor, Tensor]:
-    """Logits [B, C], and which of them belong to their row's distribution; the positive always does."""
+    """Logits [R, C], and which of them belong to their row's distribution; the positive always does."""
     import torch
 
-    eye_BB = torch.eye(len(scores.cosine_BB), dtype=torch.bool, device=scores.cosine_BB.device)
-    cosine_BB = scores.cosine_BB
+    positive_RB, cosine_RB = scores.positive_RB, scores.cosines
     if margin:
-        cosine_BB = cosine_BB - scores.margin * eye_BB.to(cosine_BB.dtype)
-    values = [cosine_BB * scale]
-    kept = [scores.negative_BB | eye_BB]
+        cosine_RB = cosine_RB - scores.margin * positive_RB.to(cosine_RB.dtype)
+    values = [cosine_RB * scale]
+    kept = [scores.negative_RB | positive_RB]
     with_head = options.self_negative_column == "follow_ce"
-    if with_head and scores.head_cosine_B is not None and scores.head_negative_B is not None:
-        values.append((scores.head_cosine_B * scale)[:, None])
-        kept.append(scores.head_negative_B[:, None])
-    kept_BC = torch.cat(kept, 1)
-    return torch.cat(values, 1), torch.ones_like(kept_BC) if options.false_negatives == "keep" else kept_BC
+    if with_head and scores.head_cosine_R is not None and scores.head_negative_R is not None:
+        values.append((scores.head_cosine_R * scale)[:, None])
+        kept.append(scores.head_negative_R[:, None])
+    kept_RC = torch.cat(kept, 1)
+    return torch.cat(values, 1), torch.ones_like(kept_RC) if options.false_negatives == "keep" else kept_RC
 
 
-def _kl(student_RC: Tensor, teacher_RC: Tensor, kept_RC: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher, student) over the kept candidates, mean over R rows."""
+def _kl(student_RC: Tensor, teacher_RC: Tensor, kept_RC: Tensor, *, temperature: float, first: int) -> Tensor:
+    """T^2 KL(teacher, student) over the kept candidates, sum over rows."""
     import torch
     from torch.nn.functional import log_softmax
 
@@ -102,4 +106,4 @@ def _kl(student_RC: Tensor, teacher_RC: Tensor, kept_RC: Tensor, temperature: fl
     student_RC = log_softmax((student_RC / temperature).masked_fill(~kept_RC, lowest), dim=1)
     teacher_RC = log_softmax((teacher_RC / temperature).masked_fill(~kept_RC, lowest), dim=1)
     gap_RC = (teacher_RC - student_RC).masked_fill(~kept_RC, 0.0)
-    return (teacher_RC.exp() * gap_RC).sum(1).mean() * temperature**2
+    return (teacher_RC.exp() * gap_RC).sum(1).sum() * temperature**2

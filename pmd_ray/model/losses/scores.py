@@ -8,11 +8,12 @@ notes, 2.5, C13 to C15). Each is an option.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pmd_ray.model.losses import Scores, Setting
+from pmd_ray.model.losses import Scores, Setting, over_rows
 from pmd_ray.spec.loss import LossOptions
 
 if TYPE_CHECKING:
@@ -55,43 +56,67 @@ def make(options: Options, setting: Setting) -> Callable[[Scores, Scores], Tenso
 
 def score_loss(student: Scores, teacher: Scores, options: Options) -> Tensor:
     """Mean gap over the compared pairs; `teacher` carries no gradient."""
-    student_BC, kept_BC, counted_BC = _matrix(student, options, margin=options.margin != "none")
-    teacher_BC, _, _ = _matrix(teacher, options, margin=options.margin == "both")
-    match options.space:
-        case "softmax_kl":
-            forward = _kl(student_BC, teacher_BC, kept_BC, options.temperature)
-            if options.directions == "once":
-                return forward
-            inside = slice(0, len(student.cosine_BB))
-            student_BC, teacher_BC, kept_BC = (m[:, inside].t() for m in (student_BC, teacher_BC, kept_BC))
-            return (forward + _kl(student_BC, teacher_BC, kept_BC, options.temperature)) / 2
-        case "margin":
-            student_BC, teacher_BC = _below_positive(student_BC), _below_positive(teacher_BC)
-        case "logits" | "cosine":
-            pass
-    gap_BC = (student_BC - teacher_BC).square().masked_fill(~kept_BC, 0.0)
-    return gap_BC.sum() / counted_BC.sum().clamp(min=1)
+    read = partial(_matrices, options=options)
+    if options.space == "softmax_kl":
+        value = partial(_kl, temperature=options.temperature)
+        sums = over_rows(read, value, student, teacher, columns=options.directions == "both")
+        means = [each / len(student) for each in sums]
+        return sum(means[1:], means[0]) / len(means)
+    (found,) = over_rows(read, _gaps_below_positive if options.space == "margin" else _gaps, student, teacher)
+    return found[0] / found[1].clamp(min=1)
+
+
+def _matrices(student: Scores, teacher: Scores, options: Options) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Student's and teacher's values [R, C], which of them are compared, and which are counted in the mean."""
+    student_RC, kept_RC, counted_RC = _matrix(student, options, margin=options.margin != "none")
+    teacher_RC, _, _ = _matrix(teacher, options, margin=options.margin == "both")
+    return student_RC, teacher_RC, kept_RC, counted_RC
+
+
+def _gaps(student_RC: Tensor, teacher_RC: Tensor, kept_RC: Tensor, counted_RC: Tensor, *, first: int) -> Tensor:
+    """[2] the squared gaps of what is compared, summed, and how many count."""
+    import torch
+
+    gap_RC = (student_RC - teacher_RC).square().masked_fill(~kept_RC, 0.0)
+    return torch.stack([gap_RC.sum(), counted_RC.sum().to(gap_RC.dtype)])
+
+
+def _gaps_below_positive(student_RC: Tensor, teacher_RC: Tensor, *others: Tensor, first: int) -> Tensor:
+    """The same of how far each candidate lies below its row's positive."""
+    student_RC, teacher_RC = (m.diagonal(offset=first)[:, None] - m for m in (student_RC, teacher_RC))
+    return _gaps(student_RC, teacher_RC, *others, first=first)
+
+
+def _kl(
+    student_RC: Tensor, teacher_RC: Tensor, kept_RC: Tensor, counted_RC: Tensor, *, temperature: float, first: int
+) -> Tensor:
+    """KL of the teacher's softmax from the student's over the compared candidates, times T squared, sum over rows."""
+    from torch.nn.functional import kl_div, log_softmax
+
+    lowest = -1e4
+    student_RC = log_softmax((student_RC / temperature).masked_fill(~kept_RC, lowest), dim=1)
+    teacher_RC = log_softmax((teacher_RC / temperature).masked_fill(~kept_RC, lowest), dim=1)
+    return kl_div(student_RC, teacher_RC, reduction="sum", log_target=True) * temperature**2
 
 
 def _matrix(scores: Scores, options: Options, *, margin: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Values [B, C], which of them are compared, and which are counted in the mean."""
+    """Values [R, C], which of them are compared, and which are counted in the mean."""
     import torch
 
-    count = len(scores.cosine_BB)
-    eye_BB = torch.eye(count, dtype=torch.bool, device=scores.cosine_BB.device)
+    positive_RB, cosine_RB = scores.positive_RB, scores.cosines
     scale = scores.inverse_t if options.space in ("logits", "softmax_kl") else torch.ones_like(scores.inverse_t)
-    values_BB = scores.cosine_BB - (scores.margin if margin else 0.0) * eye_BB.to(scores.cosine_BB.dtype)
-    values = [values_BB * scale]
-    kept = [_compared(scores.negative_BB, options) | eye_BB]
-    counted = [torch.ones_like(eye_BB) if options.false_negatives == "zero" else kept[0]]
+    values_RB = cosine_RB - (scores.margin if margin else 0.0) * positive_RB.to(cosine_RB.dtype)
+    values = [values_RB * scale]
+    kept = [_compared(scores.negative_RB, options) | positive_RB]
+    counted = [torch.ones_like(positive_RB) if options.false_negatives == "zero" else kept[0]]
     drops_diagonal = not options.diagonal or options.space == "margin"
     if drops_diagonal:
-        kept, counted = [kept[0] & ~eye_BB], [counted[0] & ~eye_BB]
-    has_head = scores.head_cosine_B is not None and scores.head_negative_B is not None
+        kept, counted = [kept[0] & ~positive_RB], [counted[0] & ~positive_RB]
+    has_head = scores.head_cosine_R is not None and scores.head_negative_R is not None
     if has_head and options.self_negative_column == "follow_ce":
-        assert scores.head_cosine_B is not None and scores.head_negative_B is not None
-        values.append((scores.head_cosine_B * scale)[:, None])
-        kept.append(_compared(scores.head_negative_B, options)[:, None])
+        assert scores.head_cosine_R is not None and scores.head_negative_R is not None
+        values.append((scores.head_cosine_R * scale)[:, None])
+        kept.append(_compared(scores.head_negative_R, options)[:, None])
         counted.append(torch.ones_like(kept[1]) if options.false_negatives == "zero" else kept[1])
     return torch.cat(values, 1), torch.cat(kept, 1), torch.cat(counted, 1)
 
@@ -100,18 +125,3 @@ def _compared(negative: Tensor, options: Options) -> Tensor:
     import torch
 
     return torch.ones_like(negative) if options.false_negatives == "keep" else negative
-
-
-def _kl(student_BC: Tensor, teacher_BC: Tensor, kept_BC: Tensor, temperature: float) -> Tensor:
-    """KL of the teacher's softmax from the student's over the compared candidates, mean over rows, times T squared."""
-    from torch.nn.functional import kl_div, log_softmax
-
-    lowest = -1e4
-    student_BC = log_softmax((student_BC / temperature).masked_fill(~kept_BC, lowest), dim=1)
-    teacher_BC = log_softmax((teacher_BC / temperature).masked_fill(~kept_BC, lowest), dim=1)
-    return kl_div(student_BC, teacher_BC, reduction="batchmean", log_target=True) * temperature**2
-
-
-def _below_positive(values_BC: Tensor) -> Tensor:
-    """How far each candidate lies below its row's positive."""
-    return values_BC.diagonal()[:, None] - values_BC
