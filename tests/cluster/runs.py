@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ seeds: [0]
 """
 """Two stages, of 20 s and less on cores of their own."""
 STAGES = 2
+SHORT = {"optimiser.epochs: 8": "optimiser.epochs: 1"}
+"""Makes the shorter stage one that is hardly there."""
 LONG_S = 900.0
 LOOK_S = 0.3
 LOOK_AT_JOB_S = 5.0
@@ -44,13 +46,20 @@ class Run:
     """Of the job, and of its folder in the shared one."""
 
     @classmethod
-    def start(cls, cluster: Cluster, name: str, *options: str) -> Run:
-        """`ray job submit` at the client."""
+    def start(cls, cluster: Cluster, name: str, *options: str, changes: Mapping[str, str] | None = None) -> Run:
+        """`ray job submit` at the client.
+
+        Args:
+            changes: Words of the study, and others in their place.
+        """
         shared, folder = cluster.hosts.shared, f"{HOME}/{name}"
         if not (shared / "graph").exists():
             write_graph(shared / "graph")
         cluster.client.sees(folder).mkdir()
-        (cluster.client.sees(folder) / "study.yaml").write_text(STUDY.replace("NAME", name), encoding="utf-8")
+        study = STUDY
+        for written, here in {"NAME": name, **(changes or {})}.items():
+            study = study.replace(written, here)
+        (cluster.client.sees(folder) / "study.yaml").write_text(study, encoding="utf-8")
         place = f"{SHARED}/{name}"
         cluster.ray(
             "job", "submit", "--address", DASHBOARD, "--submission-id", name, "--working-dir", folder, "--no-wait",

@@ -12,7 +12,7 @@ import pytest
 
 from cluster import faults
 from cluster.hosts import SHARED, Host
-from cluster.runs import Run
+from cluster.runs import SHORT, Run
 from cluster.table import Table, Watch
 from cluster.twin import ENVIRONMENT, VENV, Cluster
 
@@ -76,7 +76,7 @@ def test_a_worker_cut_off_and_back(cluster: Cluster, table: Table) -> None:
 
 
 def test_the_host_of_rank_0_cut_off(cluster: Cluster, table: Table) -> None:
-    run = Run.start(cluster, "rank0", *GROUP)
+    run = Run.start(cluster, "rank0", *GROUP, changes=SHORT)  # the other stage has a group to start, no more
     run.await_epochs(2, stages=1)
     host = rank_0(run)
     watch = Watch(run, {run.running()})
