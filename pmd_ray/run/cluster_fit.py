@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from pmd_ray.run.job_server import JobServer, Node
-from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.run.workers import Labels, WorkerPlan, has_labels
 from pmd_ray.spec.errors import UserError
 
 NOTHING_COMES_S = 15.0
@@ -26,18 +26,21 @@ class Wanted:
     """Of each worker."""
     gpus: float = 0.0
     """Likewise."""
+    labels: Labels = ()
+    """That its nodes must have."""
 
     @classmethod
     def of(cls, plan: WorkerPlan, *, cpus: float, gpus: float) -> Wanted:
         """Of a stage that one task trains, or a group of workers."""
         if plan.local:
-            return cls(cpus=cpus, gpus=gpus)
-        return cls(workers=plan.least, cpus=plan.cpus or 1.0, gpus=1.0 if plan.gpu else 0.0)
+            return cls(cpus=cpus, gpus=gpus, labels=plan.labels)
+        return cls(workers=plan.least, cpus=plan.cpus or 1.0, gpus=1.0 if plan.gpu else 0.0, labels=plan.labels)
 
     @property
     def text(self) -> str:
         """Such as `2 workers of 1 CPU and 1 GPU`."""
         each = f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        each += f" on nodes with {', '.join('='.join(label) for label in self.labels)}" if self.labels else ""
         return each if self.workers == 1 else f"{self.workers} workers of {each}"
 
     def fits(self, nodes: Sequence[Node]) -> bool:
@@ -45,6 +48,8 @@ class Wanted:
         return sum(self._held(node) for node in nodes) >= self.workers
 
     def _held(self, node: Node) -> int:
+        if not has_labels(node.labels, self.labels):
+            return 0
         room = [node.resources.get("CPU", 0.0) // self.cpus] if self.cpus else []
         room += [node.resources.get("GPU", 0.0) / self.gpus] if self.gpus else []
         return int(min(room, default=0))

@@ -47,6 +47,8 @@ class Node:
     head: bool
     resources: Mapping[str, float]
     """Such as CPU and GPU, all of them, in use or not."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """As the cluster's file or Ray gave them."""
 
 
 class JobServer(Protocol):

@@ -91,7 +91,12 @@ class RayJobServer:
         with asking(self.address):
             found = self._got("/api/v0/nodes?limit=10000&timeout=30")["data"]["result"]["result"]
         return [
-            Node(address=each["node_ip"], head=bool(each["is_head_node"]), resources=each["resources_total"] or {})
+            Node(
+                address=each["node_ip"],
+                head=bool(each["is_head_node"]),
+                resources=each["resources_total"] or {},
+                labels=each.get("labels") or {},
+            )
             for each in found
             if each["state"] == "ALIVE"
         ]

@@ -10,6 +10,8 @@ from typing import Any
 
 from pmd_ray.spec.errors import UserError
 
+Labels = tuple[tuple[str, str], ...]
+"""Names and values."""
 FORM = re.compile(r"(\d+)(?::(\d+))?(,spread)?((?:,[\w./-]+=[\w.-]+)*)")
 
 
@@ -25,7 +27,7 @@ class WorkerPlan:
     """Give each worker a GPU (NCCL in place of gloo)."""
     spread: bool = False
     """Over as many machines as there are, for their memory; otherwise on as few as hold them, for the network."""
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: Labels = ()
     """That the nodes of a cluster must have, as its file gives them to types of machines."""
     max_failures: int = 3
     """Lost workers that a stage survives; it goes on from its last epoch each time."""
@@ -85,7 +87,7 @@ class WorkerPlan:
 
     def may_use(self, node: Mapping[str, Any]) -> bool:
         """Whether a node, as `ray.nodes()` tells of it, is there and has the labels."""
-        return bool(node["Alive"]) and all(node["Labels"].get(label) == value for label, value in self.labels)
+        return bool(node["Alive"]) and has_labels(node["Labels"], self.labels)
 
     @property
     def local(self) -> bool:
@@ -101,3 +103,8 @@ class WorkerPlan:
         """What each worker of a group asks for."""
         cpus = self.cpus or max(1, (os.cpu_count() or 1) // self.most)
         return {"CPU": cpus, "GPU": 1} if self.gpu else {"CPU": cpus}
+
+
+def has_labels(there: Mapping[str, str], wanted: Labels) -> bool:
+    """Whether a node has all the labels that are wanted."""
+    return all(there.get(label) == value for label, value in wanted)

@@ -15,9 +15,9 @@ from pmd_ray.run.job_server import Job, Node, Unreachable
 HEAD = Node(address="10.0.0.1", head=True, resources={"CPU": 0.0})
 
 
-def worker(cpus: float = 4.0, gpus: float = 0.0) -> Node:
+def worker(cpus: float = 4.0, gpus: float = 0.0, **labels: str) -> Node:
     resources = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
-    return Node(address="10.0.0.2", head=False, resources=resources)
+    return Node(address="10.0.0.2", head=False, resources=resources, labels=labels)
 
 
 @dataclass

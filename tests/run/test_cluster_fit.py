@@ -71,6 +71,17 @@ def test_a_group_may_be_spread() -> None:
     assert not Wanted(cpus=5).fits([HEAD, worker(), worker()])
 
 
+def test_only_nodes_with_the_labels_count() -> None:
+    wanted = Wanted.of(WorkerPlan.parse("1,market=spot"), cpus=2, gpus=0)
+    assert wanted.fits([HEAD, worker(), worker(market="spot")])
+    assert not wanted.fits([HEAD, worker(), worker(market="on-demand")])
+    group = Wanted.of(WorkerPlan.parse("2,market=spot", cpus=4), cpus=4, gpus=0)
+    assert not group.fits([HEAD, worker(), worker(market="spot")])
+    assert group.fits([HEAD, worker(market="spot"), worker(market="spot")])
+    with pytest.raises(UserError, match="a stage wants 2 CPU on nodes with market=spot, there are 2 nodes with 4 CPU"):
+        waited(PretendCluster(), wanted, seconds=1)
+
+
 def test_what_a_stage_wants() -> None:
     assert Wanted.of(WorkerPlan(), cpus=2, gpus=0.5) == Wanted(cpus=2, gpus=0.5)
     group = WorkerPlan.parse("2:8", gpu=True, cpus=2)
