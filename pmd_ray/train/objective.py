@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.model.losses import Product, Scores, Setting, States
+from pmd_ray.model.losses import Product, Scores, Setting, States, is_large
 from pmd_ray.model.losses.label import label_loss
 from pmd_ray.model.outputs import Facts, Outputs
 from pmd_ray.spec import plugins
-from pmd_ray.spec.chunks import SCORE_CELLS
 from pmd_ray.spec.grade import GradeConfig
 
 
@@ -120,15 +119,15 @@ def scores_of(outputs: Outputs, facts: Facts, *, inverse_t: Tensor, margin: floa
         earlier_BN = Product(hr_BD, facts.earlier_ND)
     cosine_BB = Product(hr_BD, tail_BD)
     columns = len(tail_BD) + (0 if earlier_BN is None else len(earlier_BN.right_CD))
-    is_small = len(hr_BD) * columns <= SCORE_CELLS
+    by_rows = is_large(len(hr_BD), columns)
     return Scores(
-        cosine_RB=cosine_BB[:] if is_small else cosine_BB,
+        cosine_RB=cosine_BB if by_rows else cosine_BB[:],
         inverse_t=inverse_t,
         margin=margin,
         negative_RB=facts.negative_BB,
         head_cosine_R=head_cosine_B,
         head_negative_R=facts.head_negative_B,
-        earlier_cosine_RN=earlier_BN[:] if earlier_BN is not None and is_small else earlier_BN,
+        earlier_cosine_RN=earlier_BN if earlier_BN is None or by_rows else earlier_BN[:],
         earlier_negative_RN=facts.earlier_negative_BN,
         earlier_weight=earlier_weight,
     )

@@ -17,6 +17,7 @@ import torch
 from reference import tiny_chain
 from torch import Tensor
 
+from pmd_ray.model import losses
 from pmd_ray.model.bi_encoder import word_module
 from pmd_ray.model.operations import forward_operations
 from pmd_ray.spec.errors import NotFiniteError
@@ -75,6 +76,20 @@ def test_any_micro_batch_gives_the_full_batch(folder: Path, kind: str) -> None:
             # A key's bias has no gradient but rounding: it adds the same to all of a query's attention scores.
             # (Rounding in fp32 is up to 1e-5 of the rest.)
             assert (gradient - wanted[name]).norm() <= 3e-5 * torch.maximum(wanted[name].norm(), 0.01 * length), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_made_by_rows_give_the_same_step(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    few: dict[str, Any] = {"optimiser__batch": 16, "dataset__text__max_tokens": 20, **KINDS[kind]}
+    whole = training(folder, **few)
+    log, wanted = first_step(whole), gradients(whole)
+    monkeypatch.setattr(losses, "SCORE_CELLS", 40)  # two rows of sixteen
+    by_rows = training(folder, **few)
+    found = first_step(by_rows)
+    assert found.parts == pytest.approx(log.parts, rel=1e-5)
+    assert found.part_gradients == pytest.approx(log.part_gradients, rel=1e-4)
+    for name, gradient in gradients(by_rows).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-6)
 
 
 def test_gradient_caching_repeats_dropout(folder: Path) -> None:

@@ -130,6 +130,11 @@ class Scores:
         return columns_B == torch.arange(self.first, self.first + len(self), device=on)[:, None]
 
 
+def is_large(rows: int, columns: int) -> bool:
+    """Whether a matrix of scores is made some rows at a time."""
+    return rows * columns > SCORE_CELLS
+
+
 def over_rows(
     read: Callable[..., tuple[Tensor, ...]], value: Callable[..., Tensor], *scores: Scores, columns: bool = False
 ) -> list[Tensor]:
