@@ -24,15 +24,16 @@ class Cloud:
     iam: Any
 
 
-@pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Of all tests here: making one takes seconds."""
     import boto3
     from moto import mock_aws
 
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            patch.setenv(name, "testing")
         iam, ec2 = boto3.client("iam", REGION), boto3.client("ec2", REGION)
         for name in PROFILES:
             iam.create_instance_profile(InstanceProfileName=name)
@@ -87,19 +88,6 @@ def test_only_ssh_is_open(cloud: Cloud) -> None:
     assert inside == [groups[0]["GroupId"]]
     used = {tuple(node["node_config"]["SecurityGroupIds"]) for node in cloud.config["available_node_types"].values()}
     assert used == {(groups[0]["GroupId"],)}
-
-
-def test_rules_that_were_there_stay_as_they_are(cloud: Cloud) -> None:
-    group = cloud.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["pmd-ray"]}])[
-        "SecurityGroups"
-    ][0]
-    cloud.ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=group["IpPermissions"])
-    own = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}]
-    cloud.ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=own)
-    forget()
-    bootstrapped(documents(AWS)[0])
-    rules = cloud.ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]["IpPermissions"]
-    assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in rules] == [(22, "203.0.113.7/32")]
 
 
 def test_ray_makes_no_role_with_rights_to_everything(cloud: Cloud) -> None:
@@ -167,3 +155,17 @@ def test_no_token_and_no_credential_reaches_aws(cloud: Cloud) -> None:
         asked, _ = launched(cloud, name)
         assert "auth_token" not in repr(asked)
         assert "testing" not in repr(asked)
+
+
+def test_rules_that_were_there_stay_as_they_are(cloud: Cloud) -> None:
+    """The last one: the account is another then."""
+    group = cloud.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["pmd-ray"]}])[
+        "SecurityGroups"
+    ][0]
+    cloud.ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=group["IpPermissions"])
+    own = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}]
+    cloud.ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=own)
+    forget()
+    bootstrapped(documents(AWS)[0])
+    rules = cloud.ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]["IpPermissions"]
+    assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in rules] == [(22, "203.0.113.7/32")]
