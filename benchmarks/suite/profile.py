@@ -16,8 +16,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.clock import Phases, interleaved
 from benchmarks.inputs import Asked
 from benchmarks.limit import Rate
+from benchmarks.product import Product, training_of
 from benchmarks.record import Case, shares
-from benchmarks.suite.step import Work, product_of, works
+from benchmarks.suite.step import Work, stage_of, works
 from pmd_ray.model.dropout import Drawn
 
 PRODUCTS = "products of linear layers"
@@ -60,7 +61,7 @@ def cases(asked: Asked) -> Iterator[Case]:
 
 def one(work: Work, batch: int, asked: Asked) -> Case:
     """One kind of student at one batch."""
-    product = product_of(work, batch, asked)
+    product = Product(training_of(*stage_of(work, batch, asked)))
     product.tabulate(range(asked.repeat))
     product.warm()
     product.step(0)  # what the first large step pays for its memory is not asked here

@@ -1,8 +1,10 @@
 """One training step by phase: data, student forward, teacher, losses, backward, optimiser.
 
 Both take the same queries in the same order, with the encoder's own dropout; teacher and student are layers of the
-encoder as it comes. The limit is that of the tokens of distinct texts (of every occurrence where each has a mask of
-its own): forward and backward of the student, forward of a teacher that must run each step.
+encoder as it comes. They take turns, each in a process of its own, as they would be used: side by side in one, each
+would pay for the memory that the other has just given back. The limit is that of the tokens of distinct texts (of
+every occurrence where each has a mask of its own): forward and backward of the student, forward of a teacher that must
+run each step.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.clock import Phases, interleaved
+from benchmarks.clock import interleaved
 from benchmarks.inputs import Asked
 from benchmarks.limit import Rate
 from benchmarks.product import Product, last_stage, training_of
 from benchmarks.record import Case, shares
-from benchmarks.released.beside import training_beside, triples_of
-from benchmarks.released.towers import Counted
+from benchmarks.released.process import Beside
+from pmd_ray.train.stage import Stage
+from pmd_ray.train.workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def works(name: str, asked: Asked) -> Iterator[tuple[Work, int]]:
                 yield work, batch
 
 
-def product_of(work: Work, batch: int, asked: Asked) -> Product:
-    """The product's own training of one kind of student."""
+def stage_of(work: Work, batch: int, asked: Asked) -> tuple[Stage, Workshop]:
+    """The product's own stage of one kind of student, and where it is trained."""
     chain = asked.chain(
         work.graph,
         layers=list(work.layers),
@@ -66,31 +69,28 @@ def product_of(work: Work, batch: int, asked: Asked) -> Product:
         optimiser__batch=batch,
     )
     shop = asked.shop(chain)
-    return Product(training_of(last_stage(chain, shop, asked.folder()), shop))
+    return last_stage(chain, shop, asked.folder()), shop
 
 
 def one(work: Work, batch: int, asked: Asked) -> Case:
     """One kind of student at one batch."""
-    product = product_of(work, batch, asked)
-    released = training_beside(product.training)
-    steps = range(asked.repeat)
+    stage, shop = stage_of(work, batch, asked)
+    product = Product(training_of(stage, shop))
+    steps, rate = range(asked.repeat), Rate()
     table = product.tabulate(steps)
-    triples = [triples_of(product.queries(number)) for number in steps]
-    product.warm()
-    released.step(triples[0][:4])
-    count = released.student.counted = Counted()
-    rate = Rate()
-
-    def plain_step(number: int) -> Phases:
-        return released.step(triples[number])
-
-    times = interleaved({"ours": product.step, "plain": plain_step, "rate": rate.measure}, asked.repeat)
+    with Beside(stage, asked.work / "tokens") as beside:
+        product.warm()
+        product.step(0)  # the first large step pays for the memory of all: seconds of page faults
+        beside.step(0)
+        beside.counted()
+        times = interleaved({"ours": product.step, "plain": beside.step, "rate": rate.measure}, asked.repeat)
+        count = beside.counted()
     ours, plain = times["ours"], times["plain"]
-    queries = sum(map(len, triples))
+    queries = sum(len(product.queries(number)) for number in steps)
     return Case(
         name=f"step: {work.name}",
-        data=product.training.shop.graph.name,
-        batch=len(triples[0]),
+        data=shop.graph.name,
+        batch=len(product.queries(0)),
         ours_cpu_s=ours.seconds,
         plain_cpu_s=plain.seconds,
         limit_cpu_s=rate.seconds(sum(map(product.operations, steps)) / len(steps)),
