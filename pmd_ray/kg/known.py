@@ -9,6 +9,8 @@ from pmd_ray.kg.graph import Graph, Triples
 from pmd_ray.spec.ragged import Ints, Ragged, offsets_of, spans
 
 Numbers = NDArray[np.integer]
+ROWS_AT_ONCE = 256
+"""Queries whose known tails are held together: one of a popular relation has thousands."""
 
 
 def with_inverses(triples: Triples, num_relations: int) -> Ints:
@@ -60,6 +62,15 @@ def true_negatives(known: KnownTails, queries: Ints, tails: Numbers) -> NDArray[
         queries: [B, 3] heads, relations and answers.
         tails: [C] candidates.
     """
-    heads, relations, answers = (queries[:, column, None] for column in range(3))
-    unknown: NDArray[np.bool_] = ~(known.contains(heads, relations, tails[None, :]) | (tails[None, :] == answers))
+    unknown: NDArray[np.bool_] = tails[None, :] != queries[:, 2, None]
+    order = np.argsort(tails, kind="stable")
+    rising = tails[order]
+    # Known tails are few, pairs of a query and a candidate are many: each known tail is looked up among the candidates.
+    for start in range(0, len(queries), ROWS_AT_ONCE):
+        part = queries[start : start + ROWS_AT_ONCE]
+        answers = known.tails(part[:, 0], part[:, 1])
+        first = np.searchsorted(rising, answers.values, side="left")
+        found = np.searchsorted(rising, answers.values, side="right") - first
+        rows = np.repeat(np.arange(start, start + len(part)), answers.lengths)
+        unknown[np.repeat(rows, found), order[spans(first, found)]] = False
     return unknown

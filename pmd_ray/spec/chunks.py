@@ -10,9 +10,9 @@ RANKED = {"cpu": (1024, 4128), "cuda": (512, 8192)}
 one apart share few places of a cache, and a product into 8,192 columns took a quarter longer than into 8,256."""
 RANKED_FROM_FILE = 8192, 512
 """The same where vectors lie in a file, which is read from end to end for each block of queries."""
-SCORE_CELLS = 1 << 20
-"""Of a matrix of a training batch's scores at most: larger ones are made some rows at a time. A change of it changes
-sums in their last digits in batches above its root."""
+SCORE_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Of a matrix of a training batch's scores at most: larger ones are made some rows at a time. A GPU has the memory, and
+pays for each small product. A change changes sums in their last digits in batches above the root."""
 SCORE_BYTES = 7
 """Of each score of a block."""
 TABLE_BYTES = 2 << 30

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.model.losses import Product, Scores, Setting, States, is_large
+from pmd_ray.model.losses import Product, Scores, Setting, States, cells_at_once
 from pmd_ray.model.losses.label import label_loss
 from pmd_ray.model.outputs import Facts, Outputs
 from pmd_ray.spec import plugins
@@ -63,7 +63,7 @@ class Objective(nn.Module):
         self, student: BiEncoder, views: Views, teacher: BiEncoder | None, taught: Views | None, facts: Facts
     ) -> dict[str, Tensor]:
         """Each part of the loss, unweighted."""
-        parts = {"label": label_loss(self._scores(student, views.label, facts), self.config.ce)}
+        parts = {"label": label_loss(self._scores(student, views.label, facts, earlier=True), self.config.ce)}
         if teacher is not None and taught is not None:
             if self.has_score:
                 # Both models' scores are built from the same facts and flags, so that their shapes cannot differ
@@ -90,13 +90,13 @@ class Objective(nn.Module):
             result[name] = factor * value * torch.exp(-log_variance) + log_variance / 2
         return result
 
-    def _scores(self, model: BiEncoder, outputs: Outputs, facts: Facts) -> Scores:
+    def _scores(self, model: BiEncoder, outputs: Outputs, facts: Facts, *, earlier: bool = False) -> Scores:
         return scores_of(
             outputs,
             facts,
             inverse_t=model.inverse_t,
             margin=self.config.ce.margin,
-            earlier_weight=self.config.ce.pre_batch_weight,
+            earlier_weight=self.config.ce.pre_batch_weight if earlier else None,
         )
 
 
@@ -108,18 +108,24 @@ def states_asked(grade: GradeConfig, setting: Setting) -> tuple[States, States]:
     return asked
 
 
-def scores_of(outputs: Outputs, facts: Facts, *, inverse_t: Tensor, margin: float, earlier_weight: float) -> Scores:
-    """Cosines of all queries with all answers of the batch, and with heads and earlier tails where there are any."""
+def scores_of(
+    outputs: Outputs, facts: Facts, *, inverse_t: Tensor, margin: float, earlier_weight: float | None
+) -> Scores:
+    """Cosines of all queries with all answers of the batch, and with heads and earlier tails where there are any.
+
+    Args:
+        earlier_weight: Of the logits of earlier tails, which the label loss alone reads (SimKGC); None leaves them out.
+    """
     hr_BD = outputs.hr.pooled_UD[facts.rows["hr"]]
     tail_BD = outputs.tail.pooled_UD[facts.rows["tail"]]
     head_cosine_B = earlier_BN = None
     if "head" in facts.rows:
         head_cosine_B = (hr_BD * outputs.tail.pooled_UD[facts.rows["head"]]).sum(-1)
-    if facts.earlier_ND is not None and facts.earlier_ND.shape[-1] == hr_BD.shape[-1]:
+    if earlier_weight is not None and facts.earlier_ND is not None:
         earlier_BN = Product(hr_BD, facts.earlier_ND)
     cosine_BB = Product(hr_BD, tail_BD)
     columns = len(tail_BD) + (0 if earlier_BN is None else len(earlier_BN.right_CD))
-    by_rows = is_large(len(hr_BD), columns)
+    by_rows = len(hr_BD) * columns > cells_at_once(hr_BD.device)
     return Scores(
         cosine_RB=cosine_BB if by_rows else cosine_BB[:],
         inverse_t=inverse_t,
@@ -129,5 +135,5 @@ def scores_of(outputs: Outputs, facts: Facts, *, inverse_t: Tensor, margin: floa
         head_negative_R=facts.head_negative_B,
         earlier_cosine_RN=earlier_BN if earlier_BN is None or by_rows else earlier_BN[:],
         earlier_negative_RN=facts.earlier_negative_BN,
-        earlier_weight=earlier_weight,
+        earlier_weight=earlier_weight or 1.0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_with_inverses(triples: list) -> None:
     array = np.array(triples, dtype=np.int32).reshape(-1, 3)
     doubled = [row for h, r, t in triples for row in ([h, r, t], [t, r + RELATIONS, h])]
     assert with_inverses(array, RELATIONS).tolist() == doubled
+
+
+def test_true_negatives_hold_little_beside_the_answer() -> None:
+    graph = graph_of([(head, 0, (head + 1) % ENTITIES) for head in range(ENTITIES)], [])
+    heads = np.arange(600) % ENTITIES
+    known, queries = KnownTails(graph, graph.train), np.stack([heads, heads * 0, heads], axis=1)
+    tracemalloc.start()
+    found = true_negatives(known, queries, queries[:, 2])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.shape == (600, 600) and peak < 4 * found.nbytes
 
 
 @settings(deadline=None)

@@ -60,10 +60,10 @@ class Batch:
         )
         return found, [hr_BD, tail_BD, head_BD, inverse_t]
 
-    def of(self, loss: Loss, *, by_rows: bool) -> list[Tensor | None]:
+    def of(self, loss: Loss, *, by_rows: bool, teacher_by_rows: bool | None = None) -> list[Tensor | None]:
         """The loss and the gradients of the student's vectors and temperature."""
         mine, leaves = self.scores("student", by_rows=by_rows)
-        theirs, _ = self.scores("teacher", by_rows=by_rows)
+        theirs, _ = self.scores("teacher", by_rows=by_rows if teacher_by_rows is None else teacher_by_rows)
         value = loss(mine, theirs)
         value.backward()
         return [value.detach(), *(leaf.grad for leaf in leaves)]
@@ -113,7 +113,7 @@ def test_rows_at_a_time_are_the_whole_matrix(loss: Loss, sizes: tuple[int, int, 
     batch = Batch(count, seed, head=head, earlier=earlier)
     whole = batch.of(loss, by_rows=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "SCORE_CELLS", cells)
+        patch.setattr(losses, "SCORE_CELLS", {"cpu": cells})
         parts = batch.of(loss, by_rows=True)
     for one, other in zip(parts, whole, strict=True):
         # A vector that a loss does not read has no gradient, or one of zeros.
@@ -152,8 +152,8 @@ class Largest(TorchDispatchMode):
 )
 def test_nothing_large_is_made(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
     count, cells = 256, 4096
-    monkeypatch.setattr(losses, "SCORE_CELLS", cells)
-    batch = Batch(count, 1, head=True, earlier=0)
+    monkeypatch.setattr(losses, "SCORE_CELLS", {"cpu": cells})
+    batch = Batch(count, 1, head=True, earlier=300)
     with Largest() as largest:
         batch.of(loss, by_rows=True)
     assert largest.numbers <= cells + count  # with the own head's column
@@ -162,8 +162,17 @@ def test_nothing_large_is_made(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> N
     assert largest.numbers >= count**2
 
 
+@pytest.mark.parametrize("mine", [False, True])
+def test_one_model_by_rows_and_the_other_whole(mine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "SCORE_CELLS", {"cpu": 20})
+    batch, loss = Batch(7, 1, head=True, earlier=0), of_lkd(directions="both")
+    mixed, whole = batch.of(loss, by_rows=mine, teacher_by_rows=not mine), batch.of(loss, by_rows=False)
+    for one, other in zip(mixed, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
 def test_in_fp32_they_agree_within_1e_5(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "SCORE_CELLS", 1000)
+    monkeypatch.setattr(losses, "SCORE_CELLS", {"cpu": 1000})
     batch = Batch(128, 1, head=True, earlier=64, dtype=torch.float32)
     for loss in (label(directions="both_summed"), of_scores(), of_lkd(directions="both")):
         for one, other in zip(batch.of(loss, by_rows=True), batch.of(loss, by_rows=False), strict=True):

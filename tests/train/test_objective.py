@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from pmd_ray.kg.known import with_inverses
 from pmd_ray.model.bi_encoder import BiEncoder
-from pmd_ray.model.losses import Setting, States
+from pmd_ray.model.losses import Scores, Setting, States
 from pmd_ray.model.outputs import Facts, Outputs, Role, Side
 from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.train.batches import Batch
@@ -248,9 +250,18 @@ def test_scores_read_each_querys_own_rows() -> None:
             assert scores.earlier_cosine_RN[i, n].item() == pytest.approx(wanted, abs=1e-13)
 
 
-def test_a_teacher_of_another_width_has_no_earlier_columns() -> None:
-    """C16: earlier tails are the student's; they enter its label loss and no score loss."""
-    outputs, _, facts = small_batch()
-    facts = Facts(facts.rows, facts.negative_BB, facts.head_negative_B, {}, torch.randn(4, 5), torch.ones(6, 4) > 0)
-    scores = scores_of(outputs, facts, inverse_t=torch.tensor(7.0), margin=0.02, earlier_weight=0.5)
-    assert scores.earlier_cosine_RN is None
+def test_score_losses_have_no_earlier_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C16: earlier tails are the student's; they enter its label loss and no score loss, whatever the widths."""
+    mine, theirs, facts = small_batch()
+    earlier = torch.randn(4, 8, dtype=torch.float64)
+    facts = Facts(facts.rows, facts.negative_BB, facts.head_negative_B, {}, earlier, torch.ones(6, 4) > 0)
+    objective = an_objective(beta=0.0)
+    seen: list[Scores] = []
+    monkeypatch.setattr(objective, "score", lambda *scores: seen.extend(scores) or torch.zeros(()))
+    model = SimpleNamespace(inverse_t=torch.tensor(7.0, dtype=torch.float64))
+    parts = [
+        objective.parts(model, Views(mine, mine, mine), model, Views(theirs, theirs, theirs), given)["label"].item()  # type: ignore[arg-type]
+        for given in (facts, replace(facts, earlier_ND=None, earlier_negative_BN=None))
+    ]
+    assert len(seen) == 4 and all(each.earlier_cosine_RN is None for each in seen)
+    assert parts[0] > parts[1], "more negatives"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pmd_ray.spec.chunks import SCORE_CELLS
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -130,9 +131,9 @@ class Scores:
         return columns_B == torch.arange(self.first, self.first + len(self), device=on)[:, None]
 
 
-def is_large(rows: int, columns: int) -> bool:
-    """Whether a matrix of scores is made some rows at a time."""
-    return rows * columns > SCORE_CELLS
+def cells_at_once(device: torch.device) -> int:
+    """Numbers of a matrix of scores at most; a larger one is made some rows at a time."""
+    return SCORE_CELLS.get(device.type, SCORE_CELLS["cpu"])
 
 
 def over_rows(
@@ -141,7 +142,8 @@ def over_rows(
     """A loss's sum over rows; with `columns` also that over columns, in which each answer of the batch has a row.
 
     Matrices that would have more than `SCORE_CELLS` numbers are made and read some rows at a time, and made again for
-    the gradient (gradient checkpointing, Chen et al. 2016): memory stays the same however large the batch.
+    the gradient and for the other direction (gradient checkpointing, Chen et al. 2016). What grows with the square of
+    the batch is then one byte a pair, `negative_RB`.
 
     Args:
         read: Matrices [R, C] out of each model's `Scores`, which may be some of the rows; the batch's own B columns
@@ -156,7 +158,8 @@ def over_rows(
         whole = read(*scores)
         sums = [value(*whole, first=0)]
         return [*sums, value(*(matrix[:, : len(matrix)].t() for matrix in whole), first=0)] if columns else sums
-    step = max(1, SCORE_CELLS // max(each.columns for each in scores))
+    cells = cells_at_once(scores[0].negative_RB.device)
+    step = max(1, cells // max(each.columns for each in scores))
 
     def of_rows(given: tuple[Scores, ...], start: int) -> Tensor:
         return value(*read(*(each.rows(slice(start, start + step)) for each in given)), first=start)
