@@ -7,13 +7,16 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pmd_ray.run.autoscaler import more_may_come, most_of
-from pmd_ray.run.workers import WorkerPlan
+from pmd_ray.run.autoscaler import growth, more_may_come
+from pmd_ray.run.cluster_fit import Wanted, sums_text
+from pmd_ray.run.job_server import Node
+from pmd_ray.run.workers import WorkerPlan, has_labels
 from pmd_ray.spec.errors import UserError, WorkerError
 
 LOG = logging.getLogger("pmd_ray.run")
@@ -21,6 +24,8 @@ START_TRIES = 3
 SLOW_START = "timed out during startup"
 OBJECT_STORE_BYTES = 150 * 2**20
 """Of a Ray that we start: stages pass paths, not tensors."""
+HEAD_MARK = "node:__internal_head__"
+"""A resource that the head alone has."""
 
 RAY_DEFAULTS = {
     # Ray's 60 s are too few where several workers import torch on few cores.
@@ -70,8 +75,7 @@ def connected(plan: WorkerPlan) -> Iterator[None]:
         with _signals_kept():
             _start(plan)
     try:
-        _check_size(plan)
-        _check_labels(plan)
+        _check_fit(_wanted(plan, cpus=0.0, gpus=0.0))
         yield
     finally:
         if started:
@@ -97,42 +101,78 @@ def cluster_for(plan: WorkerPlan, *, cpus: float, gpus: float) -> Iterator[None]
         with _signals_kept():
             _start(plan)
     try:
-        if plan.local:
-            _check_stage(gpus=gpus)
-        else:
-            _check_size(plan)
-        _check_labels(plan)
+        _check_fit(_wanted(plan, cpus=cpus, gpus=gpus))
         yield
     finally:
         if started:
             ray.shutdown()
 
 
-def _check_stage(*, gpus: float) -> None:
+def _check_fit(wanted: Wanted) -> None:
+    """Refuse a stage that no nodes hold and none that may come would; say once what is waited for."""
     import ray
 
-    there = ray.cluster_resources().get("GPU", 0)
-    if gpus <= there:
+    told = ray.nodes()
+    nodes = [_node(one) for one in told if one["Alive"]]
+    if wanted.fits(nodes):
         return
-    most = most_of("GPU") if os.environ.get("RAY_ADDRESS") else there
-    if (most is not None and gpus > most) or not more_may_come():
-        raise UserError(
-            f"--gpus: a stage wants {gpus:g} GPU, Ray sees {there:g}; leave --gpus out to train on CPUs, or use "
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    if not (on_cluster and _may_fit(wanted, nodes, lost=len(nodes) < len(told))):
+        raise UserError(_refusal(wanted, nodes))
+    labels = wanted.labels_written
+    if labels and not any(has_labels(node.labels, wanted.labels) for node in nodes):
+        LOG.warning("no node has %s yet; stages wait until the cluster has started one", labels)
+    else:
+        LOG.warning(
+            "a stage wants %s, there are %s; stages wait until the cluster has grown", wanted.text, sums_text(nodes)
+        )
+
+
+def _may_fit(wanted: Wanted, nodes: Sequence[Node], *, lost: bool) -> bool:
+    """Whether a cluster on which a stage does not fit may come to hold it.
+
+    Args:
+        lost: Whether nodes have gone: where nobody starts others, one of them may come back.
+    """
+    if (types := growth()) is not None:
+        return wanted.fits_grown(nodes, types)
+    if more_may_come():
+        return True
+    return lost and (not wanted.gpus or any(node.resources.get("GPU") for node in nodes))
+
+
+def _refusal(wanted: Wanted, nodes: Sequence[Node]) -> str:
+    option = "--workers" if wanted.workers > 1 else "--cpus" if not wanted.gpus else "--gpus"
+    gpus = sum(node.resources.get("GPU", 0.0) for node in nodes)
+    labelled = [node for node in nodes if has_labels(node.labels, wanted.labels)]
+    if wanted.labels and not labelled:
+        return f"--workers: no node has {wanted.labels_written}; leave it out, or start nodes that have it"
+    if wanted.workers == 1 and wanted.gpus > gpus:
+        return (
+            f"--gpus: a stage wants {wanted.gpus:g} GPU, Ray sees {gpus:g}; leave --gpus out to train on CPUs, or use "
             "--device cpu"
         )
-    # A cluster that grows on demand starts small: there, Ray waits for it.
-    LOG.warning("no node has %g GPU yet; stages wait until the cluster has grown", gpus)
+    most = {name: max((one.resources.get(name, 0.0) for one in labelled), default=0.0) for name in ("CPU", "GPU")}
+    each = f"{most['CPU']:g} CPU" + (f" and {most['GPU']:g} GPU" if wanted.gpus else "")
+    return (
+        f"{option}: a stage wants {wanted.text}, there are {sums_text(labelled)}, at most {each} on one node, and no "
+        "node comes that would do; ask for less, or a larger cluster"
+    )
 
 
-def _check_labels(plan: WorkerPlan) -> None:
-    import ray
+def _node(told: Mapping[str, Any]) -> Node:
+    """A node as `ray.nodes()` tells of it."""
+    resources = told["Resources"]
+    return Node(
+        address=told["NodeManagerAddress"], head=HEAD_MARK in resources, resources=resources, labels=told["Labels"]
+    )
 
-    if not plan.labels or any(map(plan.may_use, ray.nodes())):
-        return
-    wanted = " and ".join(plan.labels_written)
-    if not os.environ.get("RAY_ADDRESS") or not more_may_come():
-        raise UserError(f"--workers: no node has {wanted}; leave it out, or start nodes that have it")
-    LOG.warning("no node has %s yet; stages wait until the cluster has started one", wanted)
+
+def _wanted(plan: WorkerPlan, *, cpus: float, gpus: float) -> Wanted:
+    """What one stage asks for here, where the cores of a group's workers are known."""
+    if plan.local:
+        return Wanted.of(plan, cpus=cpus, gpus=gpus)
+    return replace(Wanted.of(plan, cpus=cpus, gpus=gpus), cpus=plan.resources()["CPU"])
 
 
 def refuse_too_large(plan: WorkerPlan) -> None:
@@ -225,21 +265,3 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _check_size(plan: WorkerPlan) -> None:
-    import ray
-
-    there = ray.cluster_resources()
-    needed = {name: amount * plan.least for name, amount in plan.resources().items()}
-    short = [
-        f"{amount:g} {name} (there: {there.get(name, 0):g})"
-        for name, amount in needed.items()
-        if there.get(name, 0) < amount
-    ]
-    # A cluster that grows on demand starts small: there, Ray waits for it. So it does for a node that is away.
-    never = "GPU" in needed and not there.get("GPU") and not more_may_come()
-    if short and (never or not os.environ.get("RAY_ADDRESS")):
-        raise UserError(
-            f"--workers: {plan.least} workers need {' and '.join(short)}; ask for fewer, or a larger cluster"
-        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from pmd_ray.run.autoscaler import Growth
 from pmd_ray.run.job_server import JobServer, Node
 from pmd_ray.run.workers import Labels, WorkerPlan, has_labels
 from pmd_ray.spec.errors import UserError
@@ -37,6 +39,11 @@ class Wanted:
         return cls(workers=plan.least, cpus=plan.cpus or 1.0, gpus=1.0 if plan.gpu else 0.0, labels=plan.labels)
 
     @property
+    def labels_written(self) -> str:
+        """Such as `market=spot and gpus=4`."""
+        return " and ".join("=".join(label) for label in self.labels)
+
+    @property
     def text(self) -> str:
         """Such as `2 workers of 1 CPU and 1 GPU`."""
         each = f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
@@ -47,12 +54,26 @@ class Wanted:
         """Whether the nodes, all of them idle, can hold one stage."""
         return sum(self._held(node) for node in nodes) >= self.workers
 
-    def _held(self, node: Node) -> int:
-        if not has_labels(node.labels, self.labels):
-            return 0
-        room = [node.resources.get("CPU", 0.0) // self.cpus] if self.cpus else []
-        room += [node.resources.get("GPU", 0.0) / self.gpus] if self.gpus else []
-        return int(min(room, default=0))
+    def fits_grown(self, nodes: Sequence[Node], types: Sequence[Growth]) -> bool:
+        """Whether a cluster that has grown to its limits could; a type's labels are not told, so that any may do.
+
+        Args:
+            nodes: That are there: the head stays, of the others each is of a type.
+            types: That may be started.
+        """
+        heads = sum(self._held(node) for node in nodes if node.head)
+        # Without those of no room: 0 times infinite is no number.
+        grown = sum(room * one.most for one in types if one.most and (room := self._room(one.resources)))
+        return heads + grown >= self.workers
+
+    def _held(self, node: Node) -> float:
+        return self._room(node.resources) if has_labels(node.labels, self.labels) else 0
+
+    def _room(self, resources: Mapping[str, float]) -> float:
+        room = [resources.get("CPU", 0.0) / self.cpus] if self.cpus else []
+        room += [resources.get("GPU", 0.0) / self.gpus] if self.gpus else []
+        least = min(room, default=math.inf)
+        return least if math.isinf(least) else int(least)
 
 
 def check_versions(server: JobServer) -> None:
@@ -97,7 +118,7 @@ def await_workers(
         if wanted.fits(nodes):
             return True
         grows = server.grows()  # a cluster that was just started does not know yet
-        missing = f"a stage wants {wanted.text}, there are {_held(nodes)}"
+        missing = f"a stage wants {wanted.text}, there are {sums_text(nodes)}"
         waited = clock() - begun
         if not grows and wanted.gpus and not any(node.resources.get("GPU") for node in nodes):
             raise UserError(
@@ -121,7 +142,8 @@ def await_workers(
         sleep(min(2.0, max(0.0, seconds - waited)))
 
 
-def _held(nodes: Sequence[Node]) -> str:
+def sums_text(nodes: Sequence[Node]) -> str:
+    """Such as `2 nodes with 8 CPU and 1 GPU`."""
     count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
     sums = {name: sum(node.resources.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
     return f"{count} with {sums['CPU']:g} CPU and {sums['GPU']:g} GPU"

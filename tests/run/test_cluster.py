@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pmd_ray.run import cluster
+from pmd_ray.run.autoscaler import Growth
 from pmd_ray.run.cluster import RAY_DEFAULTS, cluster_for, connected, leads, prepare_ray, refuse_too_large
 from pmd_ray.run.stage_nodes import StageNodes
 from pmd_ray.run.workers import WorkerPlan
@@ -146,3 +150,124 @@ def test_labels_that_no_node_has_are_refused_and_others_kept_to(ray_running: Non
 def test_a_chain_that_trains_here_chooses_no_nodes() -> None:
     with pytest.raises(UserError, match="side=left would choose among the nodes"), connected(LEFT):
         pass
+
+
+def pretended(cpus: float, gpus: float = 0.0, *, alive: bool = True, **more: Any) -> dict[str, Any]:
+    """A node as `ray.nodes()` tells of it."""
+    resources = {"CPU": cpus, "GPU": gpus, **more} if gpus else {"CPU": cpus, **more}
+    return {
+        "Alive": alive,
+        "NodeManagerAddress": "10.0.0.2",
+        "Resources": resources if alive else {},
+        "Labels": {"side": "right"},
+    }
+
+
+HEAD_NODE = pretended(0, **{cluster.HEAD_MARK: 1.0})
+TWO_GPUS = [HEAD_NODE, *[pretended(8, 2)] * 4]
+GROUP = WorkerPlan.parse("4", gpu=True, cpus=2)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A cluster of pretended nodes."""
+    import ray
+
+    def show(
+        nodes: list[dict[str, Any]], *, may_come: bool = False, types: list[Growth] | None = None, named: bool = True
+    ) -> None:
+        monkeypatch.setattr(ray, "is_initialized", lambda: True)
+        monkeypatch.setattr(ray, "nodes", lambda: nodes)
+        monkeypatch.setattr(cluster, "more_may_come", lambda: may_come)
+        monkeypatch.setattr(cluster, "growth", lambda: types)
+        if named:
+            monkeypatch.setenv("RAY_ADDRESS", "pretended")
+        else:
+            monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    return show
+
+
+def asked(plan: WorkerPlan, *, cpus: float = 1, gpus: float = 0) -> None:
+    with cluster_for(plan, cpus=cpus, gpus=gpus):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("plan", "cpus", "gpus", "said"),
+    [
+        (WorkerPlan(), 64, 0, r"--cpus: a stage wants 64 CPU, there are 5 nodes with 32 CPU and 8 GPU, at most 8 CPU"),
+        (WorkerPlan(), 1, 8, r"--gpus: a stage wants 1 CPU and 8 GPU, .* at most 8 CPU and 2 GPU on one node, and no"),
+        (WorkerPlan(), 1, 9, r"--gpus: a stage wants 9 GPU, Ray sees 8; leave --gpus out"),
+        (WorkerPlan.parse("9", gpu=True, cpus=1), 1, 1, "--workers: a stage wants 9 workers of 1 CPU and 1 GPU, there"),
+        (WorkerPlan.parse("5", cpus=5), 5, 0, "--workers: a stage wants 5 workers of 5 CPU, there"),
+        (LEFT, 1, 0, "no node has side=left; leave it out"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("named", [True, False])
+def test_what_no_node_can_ever_hold_is_refused(
+    seen: Callable[..., None],
+    plan: WorkerPlan,
+    cpus: float,
+    gpus: float,
+    said: str,
+    named: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen(TWO_GPUS, may_come=not named, named=named)  # a Ray of this machine does not grow, whatever it reports
+    monkeypatch.setattr(cluster, "_is_connected", lambda: True)
+    with pytest.raises(UserError, match=said):
+        asked(plan, cpus=cpus, gpus=gpus)
+
+
+def test_what_fits_is_not_spoken_of(seen: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    seen(TWO_GPUS)
+    asked(WorkerPlan(), cpus=8, gpus=2)
+    asked(WorkerPlan(), cpus=1, gpus=0.5)
+    asked(WorkerPlan.parse("8", gpu=True, cpus=4), cpus=4, gpus=1)
+    asked(WorkerPlan.parse("1,side=right"))
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "cpus", "gpus", "said"),
+    [
+        (WorkerPlan(), 64, 0, "a stage wants 64 CPU, there are 5 nodes with 32 CPU and 8 GPU; stages wait until the"),
+        (WorkerPlan(), 1, 8, "a stage wants 1 CPU and 8 GPU, there are 5 nodes"),
+        (WorkerPlan.parse("9", gpu=True, cpus=1), 1, 1, "a stage wants 9 workers of 1 CPU and 1 GPU, there are"),
+        (LEFT, 1, 0, "no node has side=left yet; stages wait"),
+    ],
+)
+def test_what_may_come_is_waited_for_with_one_word(
+    seen: Callable[..., None], plan: WorkerPlan, cpus: float, gpus: float, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen(TWO_GPUS, may_come=True)
+    asked(plan, cpus=cpus, gpus=gpus)
+    (line,) = caplog.messages
+    assert line.startswith(said)
+
+
+def test_the_limits_of_an_autoscaler_decide(seen: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    types = [Growth(resources={"CPU": 0.0}, most=1), Growth(resources={"CPU": 8.0, "GPU": 1.0}, most=3)]
+    seen([HEAD_NODE], may_come=True, types=types)
+    asked(WorkerPlan(), cpus=8, gpus=1)
+    asked(WorkerPlan.parse("3", gpu=True, cpus=8))
+    assert len(caplog.messages) == 2
+    with pytest.raises(UserError, match="a stage wants 4 workers of 2 CPU and 1 GPU"):
+        asked(GROUP)
+    with pytest.raises(UserError, match="--cpus: a stage wants 9 CPU"):
+        asked(WorkerPlan(), cpus=9)
+    seen([HEAD_NODE], types=[Growth(resources={"CPU": c, "GPU": 1.0}, most=math.inf) for c in (0.0, 2.0)])
+    asked(GROUP)
+    seen([HEAD_NODE, pretended(4)], may_come=True, types=[Growth(resources={"CPU": 4.0}, most=9)])
+    with pytest.raises(UserError, match="a stage wants 4 workers of 2 CPU and 1 GPU"):
+        asked(GROUP)
+
+
+def test_a_node_that_is_away_may_come_back(seen: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    seen([HEAD_NODE, pretended(2), pretended(2, alive=False)])
+    asked(WorkerPlan.parse("4", cpus=1))
+    (line,) = caplog.messages
+    assert line.startswith("a stage wants 4 workers of 1 CPU, there are 2 nodes with 2 CPU")
+    with pytest.raises(UserError, match="Ray sees 0"):
+        asked(WorkerPlan(), gpus=1)
