@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from reference.tiny import write_graph
+from store.small_s3 import SmallS3, small_s3
 
 from pmd_ray.run import probe
 from pmd_ray.run.distil import distil
-from pmd_ray.run.probe import looked, probe_storage
+from pmd_ray.run.probe import looked, looked_into_bucket, probe_storage
 from pmd_ray.run.stage_call import _open_store
 from pmd_ray.run.workers import WorkerPlan
 from pmd_ray.spec.chain_file import load_chain
@@ -47,6 +48,75 @@ def test_a_worker_makes_no_store_where_it_sees_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no store"):
         _open_store(str(tmp_path / "not mounted"))
     assert not (tmp_path / "not mounted").exists()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallS3]:
+    monkeypatch.setenv("RAY_ADDRESS", "this one")
+    with small_s3() as server:
+        yield server
+
+
+def refusing(server: SmallS3, method: str) -> None:
+    """Let a bucket refuse one method; of a write only those of nodes, whose names are longer than the driver's."""
+    server.refuse = lambda asked, name: 403 if asked == method and name.count("-") != 1 else None
+
+
+def test_a_node_says_what_a_bucket_lets_it_do(bucket: SmallS3) -> None:
+    store = Store.open(bucket.uri("bucket/store"))
+    store.medium.write(".probe-1", b"answer")
+    before = bucket.names()
+    assert looked_into_bucket(store.location, ".probe-1", "answer") == ""
+    assert bucket.names() == before
+    assert looked_into_bucket(store.location, ".probe-1", "other") == "another bucket lies there"
+    assert looked_into_bucket(store.location, ".probe-2", "answer") == "not there"
+    assert "holds no store" in looked_into_bucket(bucket.uri("elsewhere/store"), ".probe-1", "answer")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_node_that_may_only_read_says_so(bucket: SmallS3, method: str) -> None:
+    store = Store.open(bucket.uri("bucket/store"))
+    store.medium.write(".probe-1", b"answer")
+    refusing(bucket, method)
+    said = looked_into_bucket(store.location, ".probe-1", "answer")
+    assert "check the credentials and what they may do" in said and "secret" not in said
+
+
+@pytest.mark.parametrize("problem", ["", "not there"])
+def test_a_bucket_is_probed_before_anything_trains(
+    bucket: SmallS3, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    store = Store.open(bucket.uri("bucket/store"))
+    before = bucket.names()
+    asked: list[str] = []
+
+    def on_two_nodes(look: Callable[[str, str, str], str], *given: str) -> list[str]:
+        said = look(*given)
+        asked.append(said)
+        return [f"h2 ({problem})"] if problem else []
+
+    monkeypatch.setattr(probe, "_asked", on_two_nodes)
+    if problem:
+        with pytest.raises(UserError, match=r"s3://bucket/store does not serve all nodes: h2 \(not there\); give each"):
+            probe_storage(store)
+    else:
+        probe_storage(store)
+    assert asked == [""]
+    assert bucket.names() == before
+    monkeypatch.delenv("RAY_ADDRESS")
+    probe_storage(store)
+    assert len(asked) == 1
+
+
+@pytest.mark.ray
+def test_a_bucket_that_nodes_may_not_write_to(ray_running: None, bucket: SmallS3) -> None:
+    store = Store.open(bucket.uri("bucket/store"))
+    before = bucket.names()
+    probe_storage(store)
+    refusing(bucket, "PUT")
+    with pytest.raises(UserError, match=r"does not serve all nodes: \S+ \(.*check the credentials"):
+        probe_storage(store)
+    assert bucket.names() == before
 
 
 @pytest.mark.ray
