@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from spec.cluster_files import AWS, GCP, LAUNCHER, LOCAL, RAYCLUSTER, SHIPPED, broken, documents, put
+from spec.cluster_files import AWS, GCP, KUBERAY, LAUNCHER, LOCAL, RAYCLUSTER, SHIPPED, broken, documents, put
 
+from pmd_ray.spec.cluster_environment import roles_of
 from pmd_ray.spec.cluster_file import check_cluster_file, check_documents
 from pmd_ray.spec.cluster_storage import SHARED
 from pmd_ray.spec.errors import SpecError, UserError
@@ -445,11 +446,43 @@ def test_the_newer_autoscaler_is_warned_of() -> None:
 def test_limits_and_health_of_shipped_files(file: Path) -> None:
     written = file.read_text(encoding="utf-8")
     names = ("period_ms", "timeout_ms", "failure_threshold")
-    period, timeout, misses = (int(re.findall(rf"health_check_{name}=(\d+)", written)[0]) for name in names)
-    # Ray gives a node up at the miss after so many: with 3,000, 5,000 and 4 that took 30 to 32 s.
-    assert (misses + 1) * timeout + misses * period <= 30_000
+    _noticed_in_time(*(int(re.findall(rf"health_check_{name}=(\d+)", written)[0]) for name in names))
     for part in ("raylet_start_wait_time_s=180", "agent_register_timeout_ms=170000"):
         assert part in written
     starts = [line for line in written.splitlines() if "ray start --" in line and not line.strip().startswith("#")]
     assert len(starts) == 2
     assert all("--object-store-memory=" in line for line in starts)
+    for role in roles_of(documents(file)[0]):
+        assert 0.5 < float(role.variables["RAY_local_fs_capacity_threshold"]) <= 0.95
+
+
+@pytest.mark.parametrize("file", KUBERAY, ids=lambda file: file.name)
+def test_limits_and_health_of_pods(file: Path) -> None:
+    spec = documents(file)[-1]["spec"]
+    spec = spec.get("rayClusterSpec", spec)
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        container = pod["containers"][0]
+        given = {one["name"]: one["value"] for one in container["env"]}
+        assert 0.5 < float(given["RAY_local_fs_capacity_threshold"]) <= 0.95
+        assert (given["RAY_raylet_start_wait_time_s"], given["RAY_agent_register_timeout_ms"]) == ("180", "170000")
+        store = int(group["rayStartParams"]["object-store-memory"])
+        (shm,) = [one["emptyDir"] for one in pod["volumes"] if one.get("emptyDir", {}).get("medium") == "Memory"]
+        assert store <= _bytes(shm["sizeLimit"]), "the object store lies in /dev/shm"
+        limits, requests = container["resources"]["limits"], container["resources"]["requests"]
+        assert _bytes(shm["sizeLimit"]) < _bytes(limits["memory"])
+        assert {"cpu", "memory", "ephemeral-storage"} <= limits.keys() == requests.keys()
+        assert 0 < _bytes(requests["ephemeral-storage"]) <= _bytes(limits["ephemeral-storage"])
+    env = {one["name"]: one["value"] for one in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]}
+    _noticed_in_time(
+        *(int(env[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold"))
+    )
+
+
+def _bytes(quantity: str) -> int:
+    return int(quantity.removesuffix("Gi")) << 30
+
+
+def _noticed_in_time(period: int, timeout: int, misses: int) -> None:
+    # Ray gives a node up at the miss after so many: with 3,000, 5,000 and 4 that took 30 to 32 s.
+    assert (misses + 1) * timeout + misses * period <= 30_000

@@ -68,7 +68,7 @@ def test_a_dashboard_of_this_machine(host: str) -> None:
 )
 def test_a_published_port(option: str) -> None:
     (error,) = broken(AWS, lambda one: one["docker"]["run_options"].append(option)).errors
-    assert error.startswith("docker.run_options[7]: '-")
+    assert error.startswith("docker.run_options[8]: '-")
     assert "opens a port" in error
 
 
@@ -149,7 +149,7 @@ def test_the_token_at_a_place_written_out(place: str) -> None:
 def test_a_token_in_the_command_line_of_docker() -> None:
     option = "-e RAY_AUTH_TOKEN=$(cat ~/.ray/auth_token)"
     (error,) = broken(AWS, lambda one: one["docker"]["run_options"].append(option)).errors
-    assert error.startswith("docker.run_options[7]: RAY_AUTH_TOKEN stands in the command line of docker run")
+    assert error.startswith("docker.run_options[8]: RAY_AUTH_TOKEN stands in the command line of docker run")
 
 
 @pytest.mark.parametrize("key", ["SecurityGroupIds", "NetworkInterfaces"])
