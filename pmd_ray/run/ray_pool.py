@@ -33,6 +33,29 @@ CANCEL_ONE_S = 3.0
 """Given to one worker of a search, whose place is wanted."""
 
 
+def task_options(cpus: float, gpus: float) -> dict[str, Any]:
+    """Of a task that trains a stage by itself."""
+    # A lost process is our walk's to judge, not Ray's to try again.
+    options: dict[str, Any] = {"num_cpus": cpus, "max_retries": 0}
+    return {**options, "num_gpus": gpus} if gpus else options
+
+
+def launcher_options(address: str) -> dict[str, Any]:
+    """Of a task that starts a group and waits for it.
+
+    Args:
+        address: Of Ray's state service: by it Ray Train's cleaner of lost groups finds the service where several Rays
+            run on a machine.
+    """
+    # What only waits for a group has helpers still: as many as a node's memory holds, over all nodes.
+    return {
+        **task_options(0, 0),
+        "memory": LAUNCHER_BYTES,
+        "scheduling_strategy": "SPREAD",
+        "runtime_env": {"env_vars": {"RAY_ADDRESS": address}},
+    }
+
+
 class RayPool:
     """The workers of one study; a context that stops them at its end.
 
@@ -61,16 +84,7 @@ class RayPool:
         """Of stages that were stopped before they began."""
         self._mailbox = Mailbox(self._hear)
         self._group = group = not setting.plan.local
-        # A lost process is our walk's to judge, not Ray's to try again.
-        options: dict[str, Any] = {"num_cpus": 0 if group else cpus, "max_retries": 0}
-        if gpus and not group:
-            options["num_gpus"] = gpus
-        if group:
-            # By this Ray Train's cleaner of lost groups finds the state service where several Rays run on a machine.
-            address = ray.get_runtime_context().gcs_address
-            options["runtime_env"] = {"env_vars": {"RAY_ADDRESS": address}}
-            # What only waits for a group has helpers still: as many as a node's memory holds, over all nodes.
-            options |= {"memory": LAUNCHER_BYTES, "scheduling_strategy": "SPREAD"}
+        options = launcher_options(ray.get_runtime_context().gcs_address) if group else task_options(cpus, gpus)
         self._task = ray.remote(**options)(_train)
         self._running: dict[Any, str] = {}
         self._ending: dict[Any, float] = {}
