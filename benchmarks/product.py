@@ -34,6 +34,7 @@ from pmd_ray.train.workshop import Workshop
 CPU = torch.device("cpu")
 ALONE = Workers(0, 1, CPU)
 PARTS: tuple[tuple[type[Any], str, str], ...] = (
+    (Step, "ready", "data"),
     (Step, "_forward", "student forward"),
     (Step, "_taught", "teacher"),
     (TowerPass, "backward", "backward"),
@@ -91,15 +92,13 @@ class Product:
 
     def step(self, number: int) -> Phases:
         """Train on one batch; CPU seconds by phase."""
-        clock = Clock()
-        with clock.phase("data"):
-            batch = self._batch(number)
-        begun = time.process_time()
+        clock, begun = Clock(), time.process_time()
         with watched(clock):
+            with clock.phase("data"):
+                batch = self._batch(number)
             self._run(batch, number)
-        whole = time.process_time() - begun
-        phases = clock.take()
-        phases["losses"] = whole - sum(spent for name, spent in phases.items() if name != "data")
+        whole, phases = time.process_time() - begun, clock.take()
+        phases["losses"] = whole - sum(phases.values())
         return phases
 
     def tabulate(self, numbers: range) -> float:

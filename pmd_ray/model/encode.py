@@ -105,6 +105,10 @@ class Packed:
     tokens: int
 
 
+PackedPair = tuple[Packed, Packed]
+"""Of the towers `hr` and `tail`."""
+
+
 def pack(
     tokens: TokenRows,
     *,

@@ -325,9 +325,10 @@ class _Training:
         self.model.train()
         self.pace = _Pace()
         first = progress.steps - epoch * self.batches.steps_per_epoch
-        for number, batch in ahead(self.batches.epoch(epoch, first)):
+        coming = ((number, self.step.ready(batch)) for number, batch in self.batches.epoch(epoch, first))
+        for number, ready in ahead(coming):
             detailed = curves.wanted and number % DETAIL_EVERY == 0
-            launched = self.step.launch(batch, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
+            launched = self.step.launch(ready, epoch=epoch, step=number, done=progress.steps, detailed=detailed)
             self._tell_waiting(curves)
             self.waiting = launched
             if self.workers.device.type != "cuda":  # a GPU is given its next step before anybody waits for this one

@@ -11,7 +11,7 @@ A lone worker hands a whole step to its device without waiting for it: what the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.device import ToHost, to_device
-from pmd_ray.model.encode import Seeds, TowerPass, pack
+from pmd_ray.model.encode import Packed, PackedPair, Seeds, TowerPass, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.masking import Drawn
 from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
@@ -66,6 +66,47 @@ class StepLog:
     """Sequences that the feature loss looks at without any masked token, over all workers (factor mask.min_tokens)."""
     texts: int
     """Sequences that the feature loss looks at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A batch with all that can be made of it before the steps before it are done, on its way to the device."""
+
+    batch: Batch
+    student: dict[Sight, PackedPair]
+    teacher: dict[Sight, PackedPair | None]
+    """None where the teacher's outputs are looked up."""
+    rows: dict[Role, Tensor]
+    """[b] places among this worker's own texts."""
+    watched: dict[str, Watched]
+    """Of this worker's own texts, by tower."""
+    negative_BB: Tensor
+    head_negative_B: Tensor
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of a global batch each worker has."""
+
+    texts: dict[str, list[int]]
+    """Of each tower."""
+    watched: dict[str, list[int]]
+    """Tokens of each tower that the feature loss looks at."""
+    queries: list[int]
+
+    @property
+    def unwatched(self) -> Shares:
+        """Of outputs that are looked up: they have no tokens."""
+        return replace(self, watched={tower: [0] * len(counts) for tower, counts in self.watched.items()})
+
+    @classmethod
+    def of(cls, batch: Batch, workers: Workers) -> Shares:
+        """Asked of all workers at once."""
+        sides = (batch.hr, batch.tail)
+        hr, tail, hr_watched, tail_watched, queries = workers.counts(
+            *(len(side.text_keys) for side in sides), *(len(side.watched.places) for side in sides), len(batch.queries)
+        )
+        return cls({"hr": hr, "tail": tail}, {"hr": hr_watched, "tail": tail_watched}, queries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +179,38 @@ class Step:
         self._dropout = any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in model.modules())
 
     def run(self, batch: Batch, *, epoch: int, step: int, done: int, detailed: bool) -> StepLog:
-        """`launch`, and wait for it.
+        """`ready` and `launch`, and wait for it.
 
         Raises:
             NotFiniteError: see `Launched.log`.
         """
-        return self.launch(batch, epoch=epoch, step=step, done=done, detailed=detailed).log()
+        return self.launch(self.ready(batch), epoch=epoch, step=step, done=done, detailed=detailed).log()
 
-    def launch(self, batch: Batch, *, epoch: int, step: int, done: int, detailed: bool) -> Launched:
+    def ready(self, batch: Batch) -> Ready:
+        """What a step needs of the host; another thread may make it while the step before is computed."""
+        on, negatives = self.workers.device, self.batches.negatives(batch.all_queries)
+        towers = {"hr": batch.hr, "tail": batch.tail}
+        return Ready(
+            batch=batch,
+            student={
+                sight: (self._packed(batch.hr, sight), self._packed(batch.tail, sight)) for sight in self._sights()
+            },
+            teacher={}
+            if self.teacher is None
+            else {
+                sight: self.teacher.packed(batch, sight, with_states=with_states)
+                for sight, with_states in self._taught_sights(self.teacher)
+            },
+            rows={role: to_device(places, on) for role, places in batch.rows.items()},
+            watched={
+                tower: Watched(to_device(_row_of(texts, texts.watched), on), to_device(texts.watched.weights, on))
+                for tower, texts in towers.items()
+            },
+            negative_BB=to_device(negatives[0], on),
+            head_negative_B=to_device(negatives[1], on),
+        )
+
+    def launch(self, ready: Ready, *, epoch: int, step: int, done: int, detailed: bool) -> Launched:
         """Train on one worker's share of a global batch.
 
         Args:
@@ -154,11 +219,12 @@ class Step:
             done: Updates before this one, over all epochs.
             detailed: Also measure each part's gradient.
         """
-        passes = self._forward(batch, epoch, step)
+        batch, shares = ready.batch, Shares.of(ready.batch, self.workers)
+        passes = self._forward(ready, epoch, step)
         local = {sight: Outputs(hr.side, tail.side) for sight, (hr, tail) in passes.items()}
-        merged, pieces = self._gathered(local)
-        taught = self._taught(batch)
-        facts = self._facts(batch)
+        merged, pieces = self._gathered(local, shares)
+        taught = self._taught(ready, shares)
+        facts = self._facts(ready, shares)
         parts = self.objective.parts(
             self.model, self._views(merged), self.teacher.model if self.teacher else None, taught, facts
         )
@@ -212,65 +278,71 @@ class Step:
         views += ["feature"] if self.objective.has_feature else []
         return sorted({self._student_sight(view) for view in views})
 
-    def _forward(self, batch: Batch, epoch: int, step: int) -> dict[Sight, tuple[TowerPass, TowerPass]]:
-        feature_sight = self._student_sight("feature") if self.objective.has_feature else None
+    def _states(self, sight: Sight) -> States:
+        """Hidden states that the losses ask of the student there."""
+        asks = self.objective.has_feature and sight == self._student_sight("feature")
+        return self.objective.student_states if asks else States()
+
+    def _forward(self, ready: Ready, epoch: int, step: int) -> dict[Sight, tuple[TowerPass, TowerPass]]:
         return {
-            sight: (
-                self._pass("hr", batch.hr, sight, sight == feature_sight, epoch, step),
-                self._pass("tail", batch.tail, sight, sight == feature_sight, epoch, step),
-            )
-            for sight in self._sights()
+            sight: (self._pass("hr", hr, sight, epoch, step), self._pass("tail", tail, sight, epoch, step))
+            for sight, (hr, tail) in ready.student.items()
         }
 
-    def _pass(self, tower: str, texts: TowerBatch, sight: Sight, features: bool, epoch: int, step: int) -> TowerPass:
-        states = self.objective.student_states if features else States()
-        micro = self.grade.optimiser.micro_batch
+    def _packed(self, texts: TowerBatch, sight: Sight) -> Packed:
         hides = sight == "masked" and self.grade.mask.replace == "attention"
-        packed = pack(
+        return pack(
             texts.tokens,
             ids=texts.student_ids if sight == "masked" else None,
             hidden=texts.drawn.places if hides else None,
-            watched=texts.watched.places if states.tokens else None,
+            watched=texts.watched.places if self._states(sight).tokens else None,
             numbers=texts.numbers,
-            group_rows=micro,
+            group_rows=self.grade.optimiser.micro_batch,
             device=self.workers.device,
         )
+
+    def _pass(self, tower: str, packed: Packed, sight: Sight, epoch: int, step: int) -> TowerPass:
         name = ("dropout", epoch, step, tower, sight)
         seeds = Seeds(stream_key(self._seed, *name), stream_key(self._seed, *name, self.workers.rank))
         return TowerPass(
             getattr(self.model, tower),
             packed,
             pooling=self.model.pooling,
-            states=states,
-            recompute=micro is not None,
+            states=self._states(sight),
+            recompute=self.grade.optimiser.micro_batch is not None,
             seeds=seeds if self._dropout else None,
             autocast=self._autocast,
         )
 
     def _gathered(
-        self, local: dict[Sight, Outputs]
+        self, local: dict[Sight, Outputs], shares: Shares
     ) -> tuple[dict[Sight, Outputs], dict[Sight, dict[str, tuple[slice, slice]]]]:
         """Leaves that hold all workers' rows, and which of them are this worker's."""
         if self.workers.size == 1:
-            everything = {sight: {tower: (slice(None), slice(None)) for tower in ("hr", "tail")} for sight in local}
-            return local, everything
-        merged: dict[Sight, Outputs] = {}
-        pieces: dict[Sight, dict[str, tuple[slice, slice]]] = {}
-        for sight, outputs in local.items():
-            sides = {}
-            pieces[sight] = {}
-            for tower in ("hr", "tail"):
-                side: Side = getattr(outputs, tower)
-                sides[tower] = _gathered_side(side, self.workers, leaf=True)
-                watched = side.tokens_KMD.shape[1] if side.tokens_KMD is not None else 0
-                pieces[sight][tower] = (self._mine(len(side.pooled_UD)), self._mine(watched))
-            merged[sight] = Outputs(sides["hr"], sides["tail"])
-        return merged, pieces
+            everything = {tower: (slice(None), slice(None)) for tower in ("hr", "tail")}
+            return local, dict.fromkeys(local, everything)
+        merged = {sight: self._of_all(outputs, shares, leaf=True) for sight, outputs in local.items()}
+        mine = {tower: (self._mine(texts), self._mine(shares.watched[tower])) for tower, texts in shares.texts.items()}
+        return merged, dict.fromkeys(local, mine)
 
-    def _mine(self, length: int) -> slice:
-        counts = self.workers.counts(length)
+    def _of_all(self, outputs: Outputs, shares: Shares, *, leaf: bool) -> Outputs:
+        """All workers' rows."""
+
+        def of(side: Side, tower: str) -> Side:
+            def gathered(tensor: Tensor, dim: int, lengths: list[int]) -> Tensor:
+                found = self.workers.gather(tensor, dim, lengths=lengths)
+                return found.requires_grad_() if leaf else found
+
+            texts, watched = shares.texts[tower], shares.watched[tower]
+            asked = ((side.tokens_KMD, watched), (side.first_KUD, texts), (side.mean_KUD, texts))
+            others = (None if states is None else gathered(states, 1, lengths) for states, lengths in asked)
+            return Side(gathered(side.pooled_UD, 0, texts), *others)
+
+        return Outputs(of(outputs.hr, "hr"), of(outputs.tail, "tail"))
+
+    def _mine(self, counts: list[int]) -> slice:
         start = sum(counts[: self.workers.rank])
-        return slice(start, start + length)
+        return slice(start, start + counts[self.workers.rank])
 
     def _views(self, merged: dict[Sight, Outputs]) -> Views:
         def of(view: str, asked: bool) -> Outputs:
@@ -299,45 +371,42 @@ class Step:
                     total += forward_operations(lengths, model.config, model.layers)
         return int(total)
 
-    def _taught(self, batch: Batch) -> Views | None:
+    def _taught(self, ready: Ready, shares: Shares) -> Views | None:
         if self.teacher is None or not (self.objective.has_score or self.objective.has_feature):
             return None
         made: dict[Sight, Outputs] = {}
-        score_sight, feature_sight = self.teacher.sight("score"), self.teacher.sight("feature")
         for sight, with_states in self._taught_sights(self.teacher):
-            outputs = self.teacher.outputs(batch, sight, with_states=with_states)
-            sides = (_gathered_side(side, self.workers, leaf=False) for side in (outputs.hr, outputs.tail))
-            made[sight] = Outputs(*sides)
+            packed = ready.teacher[sight]
+            outputs = self.teacher.outputs(ready.batch, packed, with_states=with_states)
+            made[sight] = self._of_all(outputs, shares.unwatched if packed is None else shares, leaf=False)
         unread = next(iter(made.values()))
-        score = made.get(score_sight, unread)
-        return Views(score, score, made.get(feature_sight, unread))
+        score = made.get(self.teacher.sight("score"), unread)
+        return Views(score, score, made.get(self.teacher.sight("feature"), unread))
 
-    def _facts(self, batch: Batch) -> Facts:
+    def _facts(self, ready: Ready, shares: Shares) -> Facts:
         """What is true of the global batch: rows count on over the workers' texts."""
-        on = self.workers.device
-        offsets = {
-            tower: sum(self.workers.counts(len(texts.text_keys))[: self.workers.rank])
-            for tower, texts in (("hr", batch.hr), ("tail", batch.tail))
+        gather, rank, batch = self.workers.gather, self.workers.rank, ready.batch
+        offsets = {tower: sum(counts[:rank]) for tower, counts in shares.texts.items()}
+        rows: dict[Role, Tensor] = {
+            role: gather(places + offsets["hr" if role == "hr" else "tail"], lengths=shares.queries)
+            for role, places in ready.rows.items()
         }
-        negative, head_negative = self.batches.negatives(batch.all_queries)
-        rows: dict[Role, Tensor] = {}
-        for role, places in batch.rows.items():
-            offset = offsets["hr" if role == "hr" else "tail"]
-            rows[role] = self.workers.gather(to_device(places + offset, on))
-        watched = {}
-        for tower, texts in (("hr", batch.hr), ("tail", batch.tail)):
-            row = to_device(_row_of(texts, texts.watched) + offsets[tower], on)
-            weight = to_device(texts.watched.weights, on)
-            watched[tower] = Watched(self.workers.gather(row), self.workers.gather(weight))
+        watched = {
+            tower: Watched(
+                gather(own.row_M + offsets[tower], lengths=shares.watched[tower]),
+                gather(own.weight_M, lengths=shares.watched[tower]),
+            )
+            for tower, own in ready.watched.items()
+        }
         earlier = earlier_negative = None
         if self.earlier.vectors:
             earlier = torch.cat(self.earlier.vectors)
             tails = torch.cat(self.earlier.entities).cpu().numpy()
-            earlier_negative = to_device(self.batches.earlier_negatives(batch.all_queries, tails), on)
+            earlier_negative = to_device(self.batches.earlier_negatives(batch.all_queries, tails), self.workers.device)
         return Facts(
             rows=rows,
-            negative_BB=to_device(negative, on),
-            head_negative_B=to_device(head_negative, on),
+            negative_BB=ready.negative_BB,
+            head_negative_B=ready.head_negative_B,
             watched={"hr": watched["hr"], "tail": watched["tail"]},
             earlier_ND=earlier,
             earlier_negative_BN=earlier_negative,
@@ -388,18 +457,6 @@ def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:
     """[M] the text that each drawn token belongs to."""
     rows: Ints = np.searchsorted(texts.tokens.ids.offsets, drawn.places, side="right") - 1
     return rows
-
-
-def _gathered_side(side: Side, workers: Workers, *, leaf: bool) -> Side:
-    def of(tensor: Tensor | None, dim: int) -> Tensor | None:
-        if tensor is None:
-            return None
-        gathered = workers.gather(tensor, dim)
-        return gathered.requires_grad_() if leaf else gathered
-
-    pooled = workers.gather(side.pooled_UD)
-    others = (of(states, 1) for states in (side.tokens_KMD, side.first_KUD, side.mean_KUD))
-    return Side(pooled.requires_grad_() if leaf else pooled, *others)
 
 
 def _gradients(side: Side, mine: tuple[slice, slice]) -> Side:

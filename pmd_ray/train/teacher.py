@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pmd_ray.kg.texts import Texts
 from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.device import to_device
-from pmd_ray.model.encode import encode, pack
+from pmd_ray.model.encode import Packed, PackedPair, encode, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.outputs import Outputs, Side
 from pmd_ray.spec.grade import GradeConfig
@@ -153,27 +153,40 @@ class Teacher:
         """Whether a batch's outputs come from the table."""
         return bool(self._tables) and sight == "clean" and not (with_states and self._asks_states)
 
-    def outputs(self, batch: Batch, sight: Sight, *, with_states: bool) -> Outputs:
-        """Outputs for a worker's share of a batch."""
+    def packed(self, batch: Batch, sight: Sight, *, with_states: bool) -> PackedPair | None:
+        """A batch's texts as the teacher sees them; None where their outputs are looked up."""
         if self.looks_up(sight, with_states=with_states):
+            return None
+        states = self._states if with_states else States()
+        return self._packed(batch.hr, sight, states), self._packed(batch.tail, sight, states)
+
+    def outputs(self, batch: Batch, packed: PackedPair | None, *, with_states: bool) -> Outputs:
+        """Outputs for a worker's share of a batch.
+
+        Args:
+            packed: What `packed` has made of it.
+        """
+        if packed is None:
             sides = (self._looked_up(*tower, with_states) for tower in (("hr", batch.hr), ("tail", batch.tail)))
             return Outputs(*sides)
         states = self._states if with_states else States()
-        return Outputs(self._encoded("hr", batch.hr, sight, states), self._encoded("tail", batch.tail, sight, states))
+        hr, tail = packed
+        return Outputs(self._encoded(self.model.hr, hr, states), self._encoded(self.model.tail, tail, states))
 
     def _looked_up(self, tower: str, texts: TowerBatch, with_states: bool) -> Side:
         vectors = self._tables[tower].rows(texts.text_keys)
         no_tokens = vectors.new_zeros(len(self._states.layers), 0, vectors.shape[-1])
         return Side(vectors, no_tokens if with_states and self._states.tokens else None)
 
-    def _encoded(self, tower: str, texts: TowerBatch, sight: Sight, states: States) -> Side:
+    def _packed(self, texts: TowerBatch, sight: Sight, states: States) -> Packed:
         hides = sight == "masked" and self._grade.mask.replace == "attention"
-        packed = pack(
+        return pack(
             texts.tokens,
             ids=texts.teacher_ids if sight == "masked" else None,
             hidden=texts.teacher_drawn.places if hides else None,
             watched=texts.watched.places if states.tokens else None,
             device=self._device,
         )
-        module: Any = getattr(self.model, tower)
-        return encode(module, packed, pooling=self.model.pooling, states=states, autocast=self._autocast)
+
+    def _encoded(self, tower: nn.Module, packed: Packed, states: States) -> Side:
+        return encode(tower, packed, pooling=self.model.pooling, states=states, autocast=self._autocast)

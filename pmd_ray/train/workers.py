@@ -50,21 +50,26 @@ class Workers:
         """Whether this worker writes files."""
         return self.rank == 0
 
-    def counts(self, length: int) -> list[int]:
-        """The lengths that all workers hold."""
+    def counts(self, *lengths: int) -> list[list[int]]:
+        """What all workers hold: of each length those of worker 0, 1, ... A GPU is waited for, once."""
         if self.size == 1:
-            return [length]
-        mine = torch.tensor([length], device=self.device)
+            return [[length] for length in lengths]
+        mine = torch.tensor(lengths, device=self.device)
         every = [torch.zeros_like(mine) for _ in range(self.size)]
         dist.all_gather(every, mine)
-        return [int(one) for one in every]
+        found: list[list[int]] = torch.stack(every, dim=1).tolist()
+        return found
 
-    def gather(self, tensor: Tensor, dim: int = 0) -> Tensor:
-        """All workers' rows one after the other along `dim`, whatever their number; no gradient."""
+    def gather(self, tensor: Tensor, dim: int = 0, *, lengths: Sequence[int] | None = None) -> Tensor:
+        """All workers' rows one after the other along `dim`, whatever their number; no gradient.
+
+        Args:
+            lengths: How many each worker has, where that is known; else they are asked, and a GPU waited for.
+        """
         if self.size == 1:
             return tensor.detach()
         rows = tensor.detach().movedim(dim, 0).contiguous()
-        lengths = self.counts(len(rows))
+        lengths = self.counts(len(rows))[0] if lengths is None else lengths
         longest = max(lengths)
         as_bytes = rows.dtype == torch.bool
         padded = rows.new_zeros((longest, *rows.shape[1:]))

@@ -233,7 +233,7 @@ def without_values(found: _Training) -> _Training:
 def test_a_step_waits_for_nothing(folder: Path, kind: str, micro: int | None) -> None:
     """2.11: the released code asks the GPU for values in every step, and for every example."""
     found = without_values(training(folder, optimiser__micro_batch=micro, optimiser__clip=1.0, **KINDS[kind]))
-    launched = found.step.launch(found.batches.make(0, 0), epoch=0, step=0, done=0, detailed=True)
+    launched = found.step.launch(found.step.ready(found.batches.make(0, 0)), epoch=0, step=0, done=0, detailed=True)
     assert launched.number == 1 and "label" in launched.names
     with pytest.raises(NotImplementedError):  # the stand-in does notice
         launched.numbers.read()
@@ -242,7 +242,7 @@ def test_a_step_waits_for_nothing(folder: Path, kind: str, micro: int | None) ->
 def test_earlier_tails_wait_for_nothing(folder: Path) -> None:
     found = without_values(training(folder, loss__ce__pre_batch=2, loss__ce__self_negatives=True))
     for step in range(2):
-        found.step.launch(found.batches.make(0, step), epoch=0, step=step, done=step, detailed=False)
+        found.step.launch(found.step.ready(found.batches.make(0, step)), epoch=0, step=step, done=step, detailed=False)
     assert len(found.step.earlier.vectors) == 2
     assert all(entities.device.type == "cpu" for entities in found.step.earlier.entities)
 
@@ -256,7 +256,7 @@ def test_a_teacher_that_is_looked_up_waits_for_nothing(folder: Path) -> None:
     found.teacher._tables = {
         tower: replace(table, vectors=table.vectors.to(found.step.workers.device)) for tower, table in tables.items()
     }
-    found.step.launch(found.batches.make(0, 0), epoch=0, step=0, done=0, detailed=True)
+    found.step.launch(found.step.ready(found.batches.make(0, 0)), epoch=0, step=0, done=0, detailed=True)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

@@ -118,7 +118,8 @@ def test_it_is_frozen_and_without_dropout(folder: Path) -> None:
     assert (teacher.model.layers, teacher.model.width) == (3, 32) != (found.model.layers, found.model.width) == (2, 16)
     before = {name: weight.clone() for name, weight in teacher.model.state_dict().items()}
     batch = found.batches.make(0, 0)
-    first, again = (teacher.outputs(batch, "masked", with_states=True) for _ in range(2))
+    packed = teacher.packed(batch, "masked", with_states=True)
+    first, again = (teacher.outputs(batch, packed, with_states=True) for _ in range(2))
     assert torch.equal(first.hr.pooled_UD, again.hr.pooled_UD) and not first.hr.pooled_UD.requires_grad
     assert first.tail.tokens_KMD is not None and not first.tail.tokens_KMD.requires_grad
     for step in range(2):

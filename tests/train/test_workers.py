@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -52,11 +53,13 @@ def three_steps(case: dict[str, Any], folder: Path, workers: Workers) -> dict[st
     training = _Training(chain.stages[-1], chain.shop, workers, silent)
     if training.teacher is not None and training.teacher.is_constant():
         training.teacher.tabulate(training.batches, workers, lambda done, total: None)
-    found: dict[str, Any] = {"losses": [], "parts": [], "norms": [], "counts": []}
+    found: dict[str, Any] = {"losses": [], "parts": [], "norms": [], "counts": [], "asked": []}
     for done in range(3):
         epoch, step = divmod(done, training.batches.steps_per_epoch)
         batch = training.batches.make(epoch, step)
-        log = training.step.run(batch, epoch=epoch, step=step, done=done, detailed=False)
+        with mock.patch.object(Workers, "counts", autospec=True, side_effect=Workers.counts) as counts:
+            log = training.step.run(batch, epoch=epoch, step=step, done=done, detailed=False)
+        found["asked"].append(counts.call_count)
         found["losses"].append(log.loss)
         found["parts"].append(log.parts)
         found["norms"].append(log.gradient)
@@ -196,6 +199,13 @@ def test_all_workers_hold_equal_weights(found: dict[int, list[dict[str, Any]]], 
         for worker in found[size][1:]:
             for name, weight in first["weights"].items():
                 assert torch.equal(weight, worker[case]["weights"][name]), (case, name)
+
+
+def test_workers_ask_each_other_for_lengths_once_a_step(found: dict[int, list[dict[str, Any]]]) -> None:
+    """A GPU is waited for each time."""
+    assert {case["asked"] == [1, 1, 1] for size in (2, 3) for worker in found[size] for case in worker.values()} == {
+        True
+    }
 
 
 def test_shares_are_even_or_nearly(found: dict[int, list[dict[str, Any]]]) -> None:
