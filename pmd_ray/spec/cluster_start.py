@@ -12,6 +12,9 @@ from pmd_ray.spec.cluster_shell import option_values
 
 HEAD_IP = "RAY_HEAD_IP"
 """Ray sets it for the workers' commands."""
+PORT = "6379"
+"""Of the head, where its command names none."""
+A_PORT = re.compile(r"[1-9][0-9]{0,4}")
 CONFIG = "--autoscaling-config=~/ray_bootstrap_config.yaml"
 GCP_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Of a cluster: Ray makes the names of machines and labels of it."""
@@ -21,7 +24,9 @@ def check_starts(config: Mapping[str, Any], found: Findings) -> None:
     """`ray start` of the head and of the workers."""
     head, worker = roles_of(config)
     _head(head, found)
-    _worker(worker, text(mapping(config.get("provider")).get("head_ip")), found)
+    ports = [port for _, command in head.starts for port in option_values(command.ray_start or (), "--port")]
+    port = ports[-1] if ports else PORT
+    _worker(worker, text(mapping(config.get("provider")).get("head_ip")), port, found)
 
 
 def check_addresses(config: Mapping[str, Any], found: Findings) -> None:
@@ -67,14 +72,21 @@ def _head(role: Role, found: Findings) -> None:
             found.error(place, f"no --autoscaling-config: no worker would ever be started; add {CONFIG}")
 
 
-def _worker(role: Role, head_ip: str, found: Findings) -> None:
+def _worker(role: Role, head_ip: str, port: str, found: Findings) -> None:
+    # What a variable holds is not known here.
+    known = port if A_PORT.fullmatch(port) else None
     for place, command in role.starts:
         options = command.ray_start or ()
         address = (option_values(options, "--address") or [""])[-1]
-        way_out = f"say --address=${HEAD_IP}:6379"
+        way_out = f"say --address=${HEAD_IP}:{known or PORT}"
+        host, colon, asked = address.rpartition(":")
         if "--head" in options:
             found.error(place, f"ray start --head makes a cluster of its own of each worker; {way_out}")
         elif not address:
             found.error(place, f"ray start without --address: the worker joins nothing; {way_out}")
-        elif HEAD_IP not in address and (not head_ip or address.rpartition(":")[0] != head_ip):
+        elif HEAD_IP not in address and (not head_ip or host != head_ip):
             found.error(place, f"--address {shown(address)} is not where Ray puts the head; {way_out}")
+        elif not colon:
+            found.error(place, f"--address {shown(address)} names no port, without which Ray does not start; {way_out}")
+        elif known and A_PORT.fullmatch(asked) and asked != known:
+            found.error(place, f"--address {shown(address)}: the head listens on port {known}, not {asked}; {way_out}")

@@ -117,6 +117,16 @@ CASES += [
     (AWS, WORKER_START, "ray start --head --dashboard-host=127.0.0.1", "a cluster of its own of each worker"),
     (AWS, WORKER_START, "ray start", "ray start without --address"),
     (AWS, WORKER_START, "ray start --address=10.0.0.1:6379", "'10.0.0.1:6379' is not where Ray puts the head"),
+    (AWS, WORKER_START, "ray start --address=$RAY_HEAD_IP:6380", "not 6380; say --address=$RAY_HEAD_IP:6379"),
+    (AWS, WORKER_START, "ray start --address=$RAY_HEAD_IP", "'$RAY_HEAD_IP' names no port"),
+    (AWS, WORKER_START, "ray start --address ${RAY_HEAD_IP}:6380", "the head listens on port 6379, not 6380"),
+    (LOCAL, WORKER_START, "ray start --address=192.0.2.10:6380", "the head listens on port 6379, not 6380"),
+    (
+        AWS,
+        HEAD_START,
+        "ray start --head --port=7000",
+        "the head listens on port 7000, not 6379; say --address=$RAY_HEAD_IP:7000",
+    ),
     (GCP, "cluster_name", "PMD Ray", "cluster_name: Google Cloud takes a letter, then"),
     (GCP, "provider/availability_zone", "europe-west1-b", "is no zone of region us-central1"),
     (AWS, "provider/availability_zone", "us-east-1a, us-west-2b", "'us-west-2b' is no zone of region us-east-1"),
@@ -223,6 +233,20 @@ def test_the_schemes_are_those_of_the_store() -> None:
 def test_the_head_may_be_named_by_its_address_where_it_is_known() -> None:
     start = documents(LOCAL)[0]["worker_start_ray_commands"][1].replace("$RAY_HEAD_IP", "192.0.2.10")
     assert broken(LOCAL, put(WORKER_START, start)).errors == ()
+
+
+@pytest.mark.parametrize(
+    ("port", "address"),
+    [("--port=7000", "$RAY_HEAD_IP:7000"), ("--port $PORT", "$RAY_HEAD_IP:6380"), ("", "$RAY_HEAD_IP:6379")],
+)
+def test_ports_that_go_together_or_are_not_known(port: str, address: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["head_start_ray_commands"] = [
+            f"ray start --head {port} --dashboard-host=127.0.0.1 --autoscaling-config=~/ray_bootstrap_config.yaml"
+        ]
+        document["worker_start_ray_commands"] = [f"ray start --address={address}"]
+
+    assert broken(AWS, change).errors == ()
 
 
 def test_machines_that_never_join_and_long_idle_times_are_warned_of() -> None:
