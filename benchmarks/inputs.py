@@ -39,6 +39,11 @@ class Asked:
     encoder: str = "minilm"
     _shops: dict[str, Workshop] = field(default_factory=dict)
 
+    @property
+    def tokens(self) -> Path:
+        """Where token tables are kept, for other processes too."""
+        return self.work / "tokens"
+
     def sizes(self, full: Sequence[int], small: Sequence[int]) -> Sequence[int]:
         """The batches of a case."""
         return self.batches or (small if self.small else full)
@@ -75,7 +80,7 @@ class Asked:
         """Its graph, encoder and texts; opened once for all cases over the same."""
         key = f"{chain.dataset.model_dump_json()} {chain.encoder.model_dump_json()}"
         if key not in self._shops:
-            self._shops[key] = open_workshop(chain, Places(cache=self.work / "tokens"))
+            self._shops[key] = open_workshop(chain, Places(cache=self.tokens))
         return self._shops[key]
 
     def folder(self) -> Path:

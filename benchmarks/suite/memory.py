@@ -41,7 +41,7 @@ def cases(asked: Asked) -> Iterator[Case]:
             )
             shop = asked.shop(chain)
             stage = last_stage(chain, shop, asked.folder())
-            cpu, before, peak, queries = processes.submit(one, stage, asked.work / "tokens").result()
+            cpu, before, peak, queries = processes.submit(one, stage, asked.tokens).result()
             least = peak if least is None else least
             yield Case(
                 name="memory: gradient caching",

@@ -1,8 +1,8 @@
 """One training step by phase: data, student forward, teacher, losses, backward, optimiser.
 
 Both take the same queries in the same order, with the encoder's own dropout; teacher and student are layers of the
-encoder as it comes. They take turns, each in a process of its own, as they would be used: side by side in one, each
-would pay for the memory that the other has just given back. The limit is that of the tokens of distinct texts (of
+encoder as it comes. They take turns, the released code in a process of its own, as either would be used: side by side
+in one, each would pay for the memory that the other has just given back. The limit is that of the tokens of distinct texts (of
 every occurrence where each has a mask of its own): forward and backward of the student, forward of a teacher that must
 run each step.
 """
@@ -78,7 +78,7 @@ def one(work: Work, batch: int, asked: Asked) -> Case:
     product = Product(training_of(stage, shop))
     steps, rate = range(asked.repeat), Rate()
     table = product.tabulate(steps)
-    with Beside(stage, asked.work / "tokens") as beside:
+    with Beside(stage, asked.tokens) as beside:
         product.warm()
         product.step(0)  # the first large step pays for the memory of all: seconds of page faults
         beside.step(0)

@@ -42,7 +42,7 @@ def one(batch: int, asked: Asked) -> Case:
     stage = last_stage(chain, shop, folder)
     context = multiprocessing.get_context("spawn")
     turns = context.Barrier(3)
-    cache = asked.work / "tokens"
+    cache = asked.tokens
     roles = ((0, 1), (0, 2), (1, 2))
     processes = [
         context.Process(target=body, args=(rank, size, stage, cache, folder, asked.repeat, turns), daemon=True)
