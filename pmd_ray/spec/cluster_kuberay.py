@@ -19,7 +19,7 @@ from pmd_ray.spec.cluster_kuberay_fields import (
     WORKER,
     check_fields,
 )
-from pmd_ray.spec.cluster_nodes import check_image
+from pmd_ray.spec.cluster_nodes import check_image, check_pythons
 from pmd_ray.spec.cluster_storage import STORAGE, address_fault, folder_of
 from pmd_ray.spec.cluster_versions import RAY
 from pmd_ray.spec.errors import nearest
@@ -104,6 +104,7 @@ def _cluster(
     for where, group, _ in pods:
         _pod(where, group, found, token=token)
         _storage(where, group, claims, found)
+    check_pythons(place, {where: _image(group) for where, group, _ in pods}, found)
     places = list(dict.fromkeys(place for place in (_storage_of(group) for _, group, _ in pods) if place))
     if len(places) > 1:
         found.error(place, f"pods have several {STORAGE}: {', '.join(places)}; name one place for all")
@@ -285,6 +286,12 @@ def _storage_of(group: Mapping[str, Any]) -> str:
     """What PMD_STORAGE is in the container that Ray runs in."""
     pod = mapping(mapping(group.get("template")).get("spec"))
     return next((text(_variables(one).get(STORAGE, {}).get("value")) for one in _containers(pod)), "")
+
+
+def _image(group: Mapping[str, Any]) -> str:
+    """Of the container that Ray runs in."""
+    pod = mapping(mapping(group.get("template")).get("spec"))
+    return next((text(one.get("image")) for one in _containers(pod)), "")
 
 
 def _limits(place: str, group: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,7 +10,14 @@ from pmd_ray.spec.cluster_environment import all_commands
 from pmd_ray.spec.cluster_findings import Findings, mapping, shown, text, whole
 from pmd_ray.spec.cluster_keys import is_well
 from pmd_ray.spec.cluster_prices import MACHINE_KEYS, RAYS_DEFAULT, Price, is_spot, machine_of, node_types, price_of
-from pmd_ray.spec.cluster_versions import TAG, doubtful_image, wrong_command, wrong_image
+from pmd_ray.spec.cluster_versions import (
+    TAG,
+    doubtful_command,
+    doubtful_image,
+    mixed_pythons,
+    wrong_command,
+    wrong_image,
+)
 from pmd_ray.spec.errors import nearest
 
 IDLE_LONG = 24 * 60
@@ -99,6 +106,10 @@ def _images(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], f
         images[f"available_node_types.{name}.docker.worker_image"] = own.get("worker_image")
     for place, image in images.items():
         check_image(place, image, found)
+    # Where head and workers have their own, nobody runs the image of both.
+    if images["docker.head_image"] and images["docker.worker_image"]:
+        del images["docker.image"]
+    check_pythons("docker", images, found)
     if docker and not docker.get("container_name"):
         found.error("docker.container_name", "missing; Ray needs it beside an image, as in container_name: pmd_ray")
     if docker and not (docker.get("image") or (docker.get("head_image") and docker.get("worker_image"))):
@@ -108,9 +119,12 @@ def _images(config: Mapping[str, Any], types: Mapping[str, Mapping[str, Any]], f
 def _commands(config: Mapping[str, Any], found: Findings) -> None:
     outside = bool(mapping(config.get("docker")))
     for place, command in all_commands(config):
-        # With containers, what the machine itself has does not matter.
-        if not (outside and "initialization_commands" in place) and (wrong := wrong_command(command.text)):
+        if outside and "initialization_commands" in place:
+            continue  # with containers, what the machine itself has does not matter
+        if wrong := wrong_command(command.text):
             found.error(place, wrong)
+        elif doubt := doubtful_command(command.words):
+            found.warn(place, doubt)
 
 
 def check_image(place: str, image: Any, found: Findings) -> None:
@@ -121,6 +135,12 @@ def check_image(place: str, image: Any, found: Findings) -> None:
         found.error(place, f"{image} {wrong}; take a tag with {TAG}")
     elif doubt := doubtful_image(image):
         found.warn(place, f"{image}: {doubt}")
+
+
+def check_pythons(place: str, images: Mapping[str, Any], found: Findings) -> None:
+    """The Pythons of all images of a cluster, by their places, are one."""
+    if mixed := mixed_pythons({where: image for where, image in images.items() if isinstance(image, str)}):
+        found.error(place, mixed)
 
 
 def _machine(kind: str, name: str, node: Mapping[str, Any], found: Findings) -> None:

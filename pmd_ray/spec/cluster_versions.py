@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 RAY = "2.60.0"
@@ -16,6 +17,9 @@ PYTHON_LEAST, PYTHON_BELOW = (3, 11), (3, 14)
 TAG = f"{RAY}-py{PYTHON.replace('.', '')}"
 INSTALLED = re.compile(r"(?<![\w.-])ray(?:\[[^\]]*\])?\s*==\s*(\d[\w.]*)")
 """Ray as pip installs it."""
+LOOSE = re.compile(r"ray(?:\[[^\]]*\])?(?:\s*(?:[<>~!]|===).*)?")
+"""Ray as pip is asked for it without its one version."""
+CONSTRAINED = re.compile(r"--constraint|-c")
 CALLED = re.compile(r"(?<![\w.-])(?<!lib/)python=*(\d)\.(\d{1,2})(?![\w.])")
 """Python as a program, or as conda installs it."""
 
@@ -46,6 +50,24 @@ def wrong_command(text: str) -> str | None:
     """Why what a command installs or calls does not fit this project, or None."""
     pythons = [(int(major), int(minor)) for major, minor in CALLED.findall(text)]
     return _wrong("takes", INSTALLED.findall(text), pythons)
+
+
+def doubtful_command(words: Sequence[str]) -> str | None:
+    """What a command leaves open of the Ray that it installs, or None; constraints close it."""
+    if "install" not in words or any(CONSTRAINED.match(word) for word in words):
+        return None
+    if any(LOOSE.fullmatch(word) for word in words):
+        return f"installs whatever Ray is there when it runs, and Ray does not mix; say ray=={RAY}"
+    return None
+
+
+def mixed_pythons(images: Mapping[str, str]) -> str | None:
+    """Why images of one cluster, by their places, do not go together, or None: workers need their driver's Python."""
+    told = {place: tag.python for place, image in images.items() if (tag := ImageTag.of(image)).python}
+    if len(set(told.values())) < 2:
+        return None
+    given = ", ".join(f"{_dotted(python)} ({place})" for place, python in told.items() if python)
+    return f"Ray needs one Python on all nodes, got {given}; take tags with one pyNNN, such as {TAG}"
 
 
 def _wrong(verb: str, rays: list[str], pythons: list[tuple[int, int]]) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spec.cluster_files import LOCAL, ROOT, SHIPPED, broken
+from spec.cluster_files import AWS, LOCAL, RAYCLUSTER, ROOT, SHIPPED, broken, put
 
 from pmd_ray.spec import cluster_versions as versions
 
@@ -98,6 +98,66 @@ def test_what_commands_install(before: str, after: str, said: str) -> None:
 )
 def test_commands_that_fit(text: str) -> None:
     assert versions.wrong_command(text) is None
+
+
+@pytest.mark.parametrize("word", ['"ray[default]>=2.40"', "ray", "ray[default,tune]", "'ray~=2.60'", "'ray<3,>=2'"])
+@pytest.mark.parametrize("call", ["pip install", "pip install -U", "python -m pip install", "uv pip install x"])
+def test_a_ray_that_is_not_pinned_is_warned_of(word: str, call: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["setup_commands"].append(f"{call} {word}")
+
+    done = broken(LOCAL, change)
+    assert done.errors == ()
+    said = (
+        f"setup_commands[4]: installs whatever Ray is there when it runs, and Ray does not mix; say ray=={versions.RAY}"
+    )
+    assert [line for line in done.warnings if line.startswith(said)], done.warnings
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install --constraint c.txt 'ray[default]>=2.40'",
+        "pip install -c c.txt ray",
+        "pip install ray==2.60.0",
+        "pip install ray-on-a-stick 'xray>=1'",
+        "ray stop",
+        "apt-get install -y x",
+    ],
+)
+def test_what_leaves_no_ray_open(command: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["setup_commands"].append(command)
+
+    done = broken(LOCAL, change)
+    assert done.errors == ()
+    assert not [line for line in done.warnings if "whatever Ray" in line]
+
+
+OTHER = f"x/y:{versions.RAY}-py312"
+
+
+def test_nodes_of_several_pythons_are_an_error() -> None:
+    (error,) = broken(AWS, put("docker/worker_image", OTHER)).errors
+    assert error == (
+        "docker: Ray needs one Python on all nodes, got 3.11 (docker.head_image), 3.12 (docker.worker_image); "
+        f"take tags with one pyNNN, such as {versions.TAG}"
+    )
+    own = put("available_node_types/gpu_1/docker", {"worker_image": OTHER})
+    assert "3.12 (available_node_types.gpu_1.docker.worker_image)" in broken(AWS, own).errors[0]
+    container = "spec/workerGroupSpecs/0/template/spec/containers/0"
+    (error,) = broken(RAYCLUSTER, put(f"{container}/image", OTHER)).errors
+    assert error.startswith(
+        "RayCluster pmd-ray spec: Ray needs one Python on all nodes, got 3.11 (RayCluster pmd-ray spec"
+    )
+
+
+def test_another_python_on_all_nodes_is_no_error() -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["docker"] |= {"image": f"x/y:{versions.TAG}", "head_image": OTHER, "worker_image": OTHER}
+
+    assert broken(AWS, change).errors == ()
+    assert broken(AWS, put("docker/worker_image", "rayproject/ray:latest")).errors == ()
 
 
 def _order(version: str) -> tuple[int, ...]:
