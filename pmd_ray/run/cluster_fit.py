@@ -125,7 +125,7 @@ def await_workers(
                 f"no GPU in the cluster at {server.address}, and no autoscaler that could add one: {missing}; "
                 "use --device cpu, or another cluster"
             )
-        if grows and waited >= min(seconds, NOTHING_COMES_S) and not any(not node.head for node in nodes):
+        if grows and waited >= min(seconds, NOTHING_COMES_S) and not server.starting():
             say(f"{missing}; the cluster grows on demand, the job will ask for them")
             return False
         if waited >= seconds:

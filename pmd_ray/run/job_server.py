@@ -84,6 +84,10 @@ class JobServer(Protocol):
         """Whether an autoscaler may add nodes."""
         ...
 
+    def starting(self) -> bool:
+        """Whether it starts some now."""
+        ...
+
     def versions(self) -> dict[str, str]:
         """Of `ray`, and of `python` where the cluster tells."""
         ...

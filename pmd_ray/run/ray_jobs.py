@@ -102,11 +102,17 @@ class RayJobServer:
         ]
 
     def grows(self) -> bool:
+        report = self._report()
+        return may_come(report.get("nodeTypeMapping") or {}, starting=_starting(report))
+
+    def starting(self) -> bool:
+        return _starting(self._report())
+
+    def _report(self) -> Mapping[str, Any]:
         with asking(self.address):
             status = self._got("/api/cluster_status")["data"].get("clusterStatus") or {}
-        report = status.get("autoscalerReport") or {}
-        starting = bool(report.get("pendingNodes") or report.get("pendingLaunches"))
-        return may_come(report.get("nodeTypeMapping") or {}, starting=starting)
+        report: Mapping[str, Any] = status.get("autoscalerReport") or {}
+        return report
 
     def versions(self) -> dict[str, str]:
         with asking(self.address):
@@ -120,6 +126,10 @@ class RayJobServer:
         found = self._client._do_request("GET", path)
         found.raise_for_status()
         return found.json()
+
+
+def _starting(report: Mapping[str, Any]) -> bool:
+    return bool(report.get("pendingNodes") or report.get("pendingLaunches"))
 
 
 def connect(address: str) -> RayJobServer:

@@ -39,6 +39,8 @@ class PretendCluster:
     address: str = "http://head:8265"
     looks: list[Sequence[Node]] = field(default_factory=lambda: [[HEAD, worker()]])
     growing: bool = False
+    pending: bool = False
+    """Nodes are being started."""
     told_versions: dict[str, str] = field(
         default_factory=lambda: {"ray": version("ray"), "python": platform.python_version()}
     )
@@ -94,6 +96,9 @@ class PretendCluster:
 
     def grows(self) -> bool:
         return self.growing
+
+    def starting(self) -> bool:
+        return self.pending
 
     def versions(self) -> dict[str, str]:
         return dict(self.told_versions)
