@@ -3,10 +3,11 @@
     python -m benchmarks.chain --data WN18RR --epochs 10 --batch 1024
     python -m benchmarks.chain --data WN18RR --base --steps 50 --batch 1024
 
-The first is MiniLM by the paper's masks, 6 -> 6 -> 4 -> 3 -> 2. `--base` has BERT-base's shape and random weights,
-12 -> 12 -> 9 -> 6 -> 3: its figures of quality mean nothing, those of speed do. Tokens are those that a student
-encodes, without padding; the operations that they and the teacher's need, over those of a plain product timed before,
-are the utilisation. Time is split into training, and encoding and ranking. Without a GPU it is all the same, and slow.
+WN18RR is what `pmd data fetch WN18RR` has fetched, or a folder of that graph. The first is MiniLM by the paper's
+masks, 6 -> 6 -> 4 -> 3 -> 2. `--base` has BERT-base's shape and random weights, 12 -> 12 -> 9 -> 6 -> 3: its figures
+of quality mean nothing, those of speed do. Tokens are those that a student encodes, without padding; the operations
+that they and the teacher's need, over those of a plain product timed before, are the utilisation. Time is split into
+training, and encoding and ranking. Without a GPU it is all the same, and slow.
 """
 
 from __future__ import annotations

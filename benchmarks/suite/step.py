@@ -2,9 +2,9 @@
 
 Both take the same queries in the same order, with the encoder's own dropout; teacher and student are layers of the
 encoder as it comes. They take turns, the released code in a process of its own, as either would be used: side by side
-in one, each would pay for the memory that the other has just given back. The limit is that of the tokens of distinct texts (of
-every occurrence where each has a mask of its own): forward and backward of the student, forward of a teacher that must
-run each step.
+in one, each would pay for the memory that the other has just given back. The limit is that of the tokens of distinct
+texts (of every occurrence where each has a mask of its own): forward and backward of the student, forward of a
+teacher that must run each step.
 """
 
 from __future__ import annotations

@@ -26,6 +26,9 @@ def test_each_grade_is_told(
         assert line["tokens_per_second"] > 0 and 0 < line["utilisation"] < 2
         assert 0 < line["trained_s"] < line["whole_s"]
         assert line["steps"] >= 2 and line["mrr"] > 0
+    chain.measure(data=graph, base=False, layers="1", epochs=1, steps=1, batch=4, settings=[], json=True)  # MiniLM's
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (line["layers"], line["steps"]) == (1, 1) and line["tokens_per_second"] > 0
     chain.measure(data=graph, base=True, layers="2", epochs=1, steps=1, batch=8, settings=["seed=1"], json=False)
     out = capsys.readouterr().out
     assert "utilisation" in out and "teacher" in out
