@@ -16,6 +16,8 @@ from pmd_ray.spec.cluster_kuberay_fields import (
     KINDS,
     OTHER_KINDS,
     REPLICAS_MOST,
+    TLS,
+    UPGRADE,
     WORKER,
     check_fields,
 )
@@ -81,8 +83,13 @@ def _cluster(
     place: str, spec: Mapping[str, Any], claims: Mapping[str, Any], found: Findings, *, needs_gpu: bool | None
 ) -> None:
     check_fields(place, spec, CLUSTER, found)
-    check_fields(f"{place}.authOptions", mapping(spec.get("authOptions")), AUTH, found)
-    check_fields(f"{place}.autoscalerOptions", mapping(spec.get("autoscalerOptions")), AUTOSCALER, found)
+    for key, fields in (
+        ("authOptions", AUTH),
+        ("autoscalerOptions", AUTOSCALER),
+        ("upgradeStrategy", UPGRADE),
+        ("tlsOptions", TLS),
+    ):
+        check_fields(f"{place}.{key}", mapping(spec.get(key)), fields, found)
     version = spec.get("rayVersion")
     if version is None:
         found.error(f"{place}.rayVersion", f"missing; the operator needs it for authentication: '{RAY}'")

@@ -1,6 +1,7 @@
-"""The fields of RayCluster and RayJob with their types, written by hand from KubeRay's API reference (1.5.1 to 1.7).
+"""The fields of RayCluster and RayJob with their types, by hand from KubeRay's `ray-operator/apis/ray/v1`.
 
-All fields of the objects below are known; of a pod's template, which is Kubernetes' own, nothing is.
+From 1.5.1 to its main branch: an operator that is too old for a field says so itself. Of what is a mapping or list here
+and has no table of its own, such as a pod's template, which is Kubernetes' own, nothing is known.
 """
 
 from __future__ import annotations
@@ -40,10 +41,16 @@ CLUSTER = {
     "workerGroupSpecs": LIST,
     "headServiceAnnotations": MAPPING,
     "gcsFaultToleranceOptions": MAPPING,
+    "upgradeStrategy": MAPPING,
+    "networkPolicy": MAPPING,
+    "tlsOptions": MAPPING,
+    "historyServerOptions": MAPPING,
     "managedBy": TEXT,
     "suspend": TRUTH,
 }
 AUTH = {"mode": TEXT, "enableK8sTokenAuth": TRUTH, "secretName": TEXT}
+UPGRADE = {"type": TEXT}
+TLS = {"enabled": TRUTH}
 AUTOSCALER = {
     "version": TEXT,
     "idleTimeoutSeconds": WHOLE,
@@ -55,11 +62,14 @@ AUTOSCALER = {
     "envFrom": LIST,
     "volumeMounts": LIST,
     "securityContext": MAPPING,
+    "command": LIST,
+    "args": LIST,
 }
 HEAD = {
     "serviceType": TEXT,
     "headService": MAPPING,
     "enableIngress": TRUTH,
+    "ingressOptions": MAPPING,
     "rayStartParams": MAPPING,
     "resources": MAPPING,
     "labels": MAPPING,
@@ -72,6 +82,7 @@ WORKER = {
     "maxReplicas": WHOLE,
     "numOfHosts": WHOLE,
     "idleTimeoutSeconds": WHOLE,
+    "priority": WHOLE,
     "suspend": TRUTH,
     "rayStartParams": MAPPING,
     "resources": MAPPING,
@@ -103,6 +114,7 @@ JOB = {
 }
 CHOICES = {
     "mode": ("token", "disabled"),
+    "type": ("Recreate", "None"),
     "version": ("v1", "v2"),
     "upscalingMode": ("Default", "Aggressive", "Conservative"),
     "submissionMode": ("K8sJobMode", "HTTPMode", "InteractiveMode"),

@@ -25,6 +25,9 @@ CASES: list[tuple[Path, str, Any, str]] = [
     (RAYCLUSTER, "spec/rayVersion", "2.40.0", "spec.rayVersion: is '2.40.0', this project runs Ray"),
     (RAYCLUSTER, "spec/rayVersion", None, "spec.rayVersion: missing"),
     (RAYCLUSTER, "spec/rayVersoin", "x", "unknown field; did you mean 'rayVersion'?"),
+    (RAYCLUSTER, "spec/upgradeStrategy", {"type": "Recreat"}, "upgradeStrategy.type: must be one of Recreate, None"),
+    (RAYCLUSTER, "spec/upgradeStrategy", {"kind": "None"}, "upgradeStrategy.kind: unknown field"),
+    (RAYCLUSTER, "spec/tlsOptions", {"enabled": "yes"}, "tlsOptions.enabled: must be true or false, got 'yes'"),
     (RAYCLUSTER, "spec/authOptions", None, "authentication is off"),
     (RAYCLUSTER, "spec/authOptions/mode", "disabled", "authentication is off"),
     (RAYCLUSTER, "spec/authOptions/mode", "tokn", "must be one of token, disabled, got 'tokn'; did you mean 'token'?"),
@@ -89,6 +92,18 @@ CASES: list[tuple[Path, str, Any, str]] = [
 def test_each_broken_rule_is_told(file: Path, path: str, value: Any, said: str) -> None:
     errors = broken(file, put(tuple(part.replace("~", "/") for part in path.split("/")), value)).errors
     assert [line for line in errors if said in line], errors
+
+
+def test_fields_of_newer_operators_are_known() -> None:
+    def change(document: dict[str, Any]) -> None:
+        spec = document["spec"]
+        spec |= {"upgradeStrategy": {"type": "Recreate"}, "tlsOptions": {"enabled": True}}
+        spec |= {"networkPolicy": {"mode": "DenyAllIngress"}, "historyServerOptions": {"collectorOptions": {}}}
+        spec["autoscalerOptions"] |= {"command": ["x"], "args": ["y"]}
+        spec["headGroupSpec"]["ingressOptions"] = {"host": "ray.example"}
+        spec["workerGroupSpecs"][0]["priority"] = 1
+
+    assert broken(RAYCLUSTER, change).errors == ()
 
 
 def test_a_claim_of_one_machine_is_not_shared(tmp_path: Path) -> None:
