@@ -128,14 +128,6 @@ def table(rows: Sequence[Found], figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _helpers(found: Found) -> str:
-    everywhere, a_node = found.helpers_gb
-    return (
-        f"{found.workers} GPUs a stage on {found.gpus:,} GPUs: {everywhere:,.1f} GB of helper processes, all on the "
-        f"submitting node unless launchers are spread; then {a_node:.1f} GB a node."
-    )
-
-
 def cases(given: argparse.Namespace) -> Iterator[Asked]:
     """Every combination, small ones first."""
     for stages, gpus, preemptions in product(given.stages, given.gpus, given.preemptions):
