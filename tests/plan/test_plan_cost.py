@@ -115,6 +115,15 @@ def test_recomputing_costs_time_and_saves_memory(case: Case) -> None:
     assert peak_memory(caching, texts) < peak_memory(plain, texts)
 
 
+def test_scores_of_large_batches_take_a_byte_a_pair(case: Case) -> None:
+    texts, work = case.identities.texts, case.works[case.key("2", 0)]
+    caching = replace(work, recomputes=True, micro_batch=4)
+    few, many = (
+        peak_memory(replace(caching, reading=replace(caching.reading, batch=batch)), texts) for batch in (2048, 8192)
+    )
+    assert many - few == pytest.approx(8192**2 - 2048**2, rel=0.1)
+
+
 def test_five_million_entities_fit(case: Case) -> None:
     """Their vectors lie in a file on a CPU, and a ranking's scores are those of a block."""
     sizes = replace(case.identities.texts.sizes, entities=5_000_000)
