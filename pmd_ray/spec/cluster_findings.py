@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from reprlib import Repr
 from typing import Any
 
 SHOWN = 60
 """Characters of a value that a message repeats."""
 MOST = 2**53
 """Whole numbers beyond it are none of any use here, and Python's floats cannot hold them."""
+BOUNDED = Repr()
+"""For values that YAML's aliases make deep, or larger than any memory: it looks at no more than is shown."""
+BOUNDED.maxlevel = 3
+BOUNDED.maxlist = BOUNDED.maxdict = BOUNDED.maxtuple = BOUNDED.maxset = 20
+BOUNDED.maxstring = BOUNDED.maxlong = BOUNDED.maxother = 2 * SHOWN
 PASSWORD = re.compile(r"(?<=://)[^/@:\s]*:[^@\s]*@")
 """Of an address, as in `s3://KEY:SECRET@bucket`; a secret key may hold slashes."""
 
@@ -69,7 +75,8 @@ def text(value: Any) -> str:
 def shown(value: Any) -> str:
     """A value as messages repeat it."""
     try:
-        written = repr(value)
+        # A text by its beginning: reprlib shows its ends.
+        written = repr(value[: SHOWN + 1]) if isinstance(value, str) else BOUNDED.repr(value)
     except ValueError:  # Python writes no number of thousands of digits
         return "a number of thousands of digits"
     return written if len(written) <= SHOWN else f"{written[: SHOWN - 3]}..."

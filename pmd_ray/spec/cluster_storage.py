@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +16,22 @@ STORAGE = "PMD_STORAGE"
 GOOGLE = ("gs", "gcs")
 SHARED = ("s3", *GOOGLE, "abfs", "abfss", "hdfs", "viewfs")
 """Schemes of `store/location.py`, which lies above; a test compares them."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Whose machines and buckets they are."""
+
+    name: str
+    schemes: tuple[str, ...]
+
+
+CLOUDS = {
+    "aws": Cloud("AWS", ("s3",)),
+    "gcp": Cloud("Google Cloud", GOOGLE),
+    "azure": Cloud("Azure", ("abfs", "abfss")),
+}
+"""By the launcher's name of a provider."""
 MOUNTS = re.compile(
     r"(?:/(?:usr/(?:local/)?)?s?bin/)?(?:mount|mount[.-]\w+|mountpoint|findmnt|s3fs|gcsfuse|sshfs|goofys|blobfuse2?)"
     r"|/proc/(?:self/)?mounts"
@@ -86,6 +103,14 @@ def check_placeholders(written: str, found: Findings) -> None:
 def _bucket(config: Mapping[str, Any], address: str, found: Findings) -> None:
     """A machine reaches its provider's buckets by what it is (a profile, an account); keys have no place in a file."""
     provider, scheme = mapping(config.get("provider")).get("type"), address.partition("://")[0]
+    own, whose = CLOUDS.get(text(provider)), next((one for one in CLOUDS.values() if scheme in one.schemes), None)
+    # With an endpoint of its own it may be anybody's.
+    if own and whose and own != whose and "endpoint" not in address:
+        found.warn(
+            STORAGE,
+            f"{scheme}:// is {whose.name}'s, these machines are {own.name}'s: what they are lets them into their own "
+            f"buckets alone, and traffic between clouds is paid for; name {own.schemes[0]}://BUCKET/PATH",
+        )
     for name, machine in node_configs(config).items():
         place = f"available_node_types.{name}.node_config"
         if provider == "aws" and scheme == "s3":

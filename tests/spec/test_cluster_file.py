@@ -15,6 +15,7 @@ from spec.cluster_files import AWS, GCP, KUBERAY, LAUNCHER, LOCAL, RAYCLUSTER, S
 
 from pmd_ray.spec.cluster_environment import roles_of
 from pmd_ray.spec.cluster_file import check_cluster_file, check_documents
+from pmd_ray.spec.cluster_findings import shown
 from pmd_ray.spec.cluster_storage import SHARED
 from pmd_ray.spec.errors import SpecError, UserError
 from pmd_ray.store.location import SCHEMES
@@ -36,16 +37,16 @@ def test_shipped_files_have_no_error(file: Path, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_every_line_of_shipped_files_is_explained(file: Path) -> None:
+    """Each has a comment over it, but for what Kubernetes itself always wants."""
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    keys = [
-        number
-        for number, line in enumerate(lines)
-        if line.rstrip(":").replace("_", "").isalnum() and line.endswith(":")
+    told = [
+        (before, line)
+        for before, line in itertools.pairwise(["", *lines])
+        if line.startswith("- ") or re.match(r"[\w~/.-]+:(\s|$)", line)
     ]
-    assert keys
-    unexplained = [lines[number] for number in keys if not lines[number - 1].startswith("#")]
-    # What Kubernetes itself always wants.
-    assert set(unexplained) <= {"metadata:", "spec:"}
+    assert len(told) > 20
+    unexplained = {line for before, line in told if not before.startswith("#")}
+    assert unexplained <= {"metadata:", "spec:", "kind: PersistentVolumeClaim", "kind: RayCluster", "kind: RayJob"}
 
 
 CASES: list[tuple[Path, str | tuple[str, ...], Any, str]] = [
@@ -224,6 +225,27 @@ def test_a_folder_is_shared_by_a_command_that_mounts_it(command: str, is_shared:
         document["initialization_commands"] = [command]
 
     assert broken(AWS, change).errors == () if is_shared else "folder of each machine" in broken(AWS, change).errors[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "said"),
+    [
+        (AWS, "gs://b/x", "gs:// is Google Cloud's, these machines are AWS's"),
+        (AWS, "gcs://b/x", "gcs:// is Google Cloud's, these machines are AWS's"),
+        (GCP, "s3://b/x", "s3:// is AWS's, these machines are Google Cloud's"),
+        (GCP, "abfs://b/x", "abfs:// is Azure's, these machines are Google Cloud's"),
+        (AWS, "s3://b/x", ""),
+        (GCP, "gs://b/x", ""),
+        (GCP, "s3://b/x?endpoint_override=minio.example:9000", ""),
+        (GCP, "hdfs://h/x", ""),
+    ],
+)
+def test_a_bucket_of_another_cloud_is_warned_of(file: Path, place: str, said: str) -> None:
+    (number,) = [n for n, one in enumerate(documents(file)[0]["docker"]["run_options"]) if "PMD_STORAGE=" in one]
+    done = broken(file, put(f"docker/run_options/{number}", f"-e PMD_STORAGE={place}"))
+    assert done.errors == ()
+    found = [line for line in done.warnings if line.startswith("PMD_STORAGE: ")]
+    assert [said in line for line in found] == ([True] if said else [])
 
 
 def test_the_schemes_are_those_of_the_store() -> None:
@@ -422,6 +444,31 @@ def test_what_is_no_cluster_file(tmp_path: Path, written: str, said: str) -> Non
     except SpecError as error:
         told = str(error)
     assert said in told
+
+
+@pytest.mark.parametrize("key", ["cluster_name", "setup_commands", "available_node_types", "docker"])
+@pytest.mark.parametrize(("levels", "width"), [(1500, 1), (30, 9)], ids=["deep", "large"])
+def test_what_aliases_make_deep_or_large_is_told_of(tmp_path: Path, key: str, levels: int, width: int) -> None:
+    lines = [f"- &a{level} [{', '.join([f'*a{level - 1}'] * width)}]" for level in range(1, levels)]
+    file = tmp_path / "cluster.yaml"
+    file.write_text("\n".join(["defs:", "- &a0 [x]", *lines, f"{key}: *a{levels - 1}"]), encoding="utf-8")
+    (error,) = [line for line in check_cluster_file(file).errors if line.startswith(f"{key}: must be")]
+    assert "[[[" in error and len(error) < 200
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("x" * 100, "'" + "x" * 56 + "..."),
+        ("x" * 58, "'" + "x" * 58 + "'"),
+        ([1, "a", None], "[1, 'a', None]"),
+        ({"a": {"b": 1.5}}, "{'a': {'b': 1.5}}"),
+        (list(range(1000)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16..."),
+        ([["x" * 100]], "[['" + "x" * 54 + "..."),
+    ],
+)
+def test_values_as_messages_repeat_them(value: Any, said: str) -> None:
+    assert shown(value) == said
 
 
 def test_no_such_file(tmp_path: Path) -> None:
