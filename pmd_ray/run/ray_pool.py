@@ -18,7 +18,7 @@ from pmd_ray.run.mailbox import Mailbox, Sender
 from pmd_ray.run.stage_call import StudySetting, train_job
 from pmd_ray.run.stage_nodes import StageNodes, StagePlaced
 from pmd_ray.run.study_events import StageEvent, StudyListener
-from pmd_ray.run.task_outcome import UNPREPARED, task_outcome
+from pmd_ray.run.task_outcome import CRASHED, UNPREPARED, task_outcome
 from pmd_ray.run.walk import Ending, StageJob, StageOutcome
 from pmd_ray.spec.attempt import FailureKind
 from pmd_ray.train.events import EpochKept, Event, StepKept
@@ -151,8 +151,6 @@ class RayPool:
         ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         if not ready and not told:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
-        for reference in ready:
-            self._ending.pop(reference, None)
         told += [self._ended(self._running.pop(reference), reference) for reference in ready]
         return told + self._lost_with_nodes()
 
@@ -176,11 +174,14 @@ class RayPool:
         ]
 
     def _ended(self, key: str, reference: Any) -> StageOutcome:
+        stopped = self._ending.pop(reference, None) is not None
         outcome = task_outcome(key, reference)
         if outcome.kind is FailureKind.DISK:
             self._nodes.refused(key, outcome.node)
             self._rests[key] = time.monotonic() + STORAGE_PAUSE_S
-        if outcome.signature == UNPREPARED:
+        # On a node whose disk is full a process is made where it needs no files, and dies with its first word.
+        crashed = outcome.signature == CRASHED and key not in self._kept and not stopped
+        if outcome.signature == UNPREPARED or crashed:
             self._nodes.unprepared(key)
         # A process that was killed says nothing, but its last epochs were told.
         return replace(outcome, progressed=outcome.progressed or key in self._kept)

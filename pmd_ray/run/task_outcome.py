@@ -13,6 +13,8 @@ from pmd_ray.spec.errors import WorkerError
 HEAD_GONE = "Ray went away (its process on this machine was ended); what was finished is kept, the same command goes on"
 UNPREPARED = "RuntimeEnvSetupError"
 """Signature of a stage for which a node could not make a process."""
+CRASHED = "WorkerCrashedError"
+"""Signature of a stage whose process ended without a word."""
 
 
 def task_outcome(key: str, reference: Any) -> StageOutcome:
@@ -29,7 +31,15 @@ def task_outcome(key: str, reference: Any) -> StageOutcome:
         raise WorkerError(HEAD_GONE) from None
     except ray.exceptions.OutOfMemoryError as error:
         kind, message = FailureKind.OUT_OF_MEMORY, _first_line(error)
-    except (ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError) as error:
+    except ray.exceptions.WorkerCrashedError as error:
+        return StageOutcome(
+            key=key,
+            ending=Ending.FAILED,
+            kind=FailureKind.NODE_LOST,
+            message=_first_line(error),
+            signature=CRASHED,
+        )
+    except ray.exceptions.TaskCancelledError as error:
         kind, message = FailureKind.NODE_LOST, _first_line(error)
     except ray.exceptions.RayTaskError as error:
         return StageOutcome(
