@@ -15,7 +15,7 @@ FULL = "/srv/disk/full"
 WAIT_S = 60.0
 RAYLET = re.compile(r"\S*/raylet ")
 GROUP_WORKER = re.compile(r"ray::\S*RayTrainWorker")
-DRIVER = re.compile(r"\S*python\S* -m pmd_ray ")
+DRIVER = re.compile(r"\S*python\S* \S*/pmd ablate ")
 ASIDE = "/srv/read-only"
 READ_ONLY = (
     f"mkdir -p {ASIDE}; mount --bind {SHARED} {ASIDE}; mount -o remount,bind,ro {ASIDE}; "

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from reference.tiny import write_graph
 from reference.toy_studies import toy_overrides
 
-from cluster.hosts import CHECKOUT, HOME, SHARED
+from cluster.hosts import CHECKOUT, HOME, SHARED, Host
 
 FOLDER = f"{HOME}/pmd_ray/checkout"
 """Where they are typed: a copy of this checkout."""
@@ -48,6 +49,12 @@ HERE: Mapping[str, str] = {
 """What is another word here; everything else is typed as it stands."""
 
 
+def graph_of_the_client(client: Host) -> None:
+    """Write it, unless another test has."""
+    if not client.sees(GRAPH).exists():
+        write_graph(client.sees(GRAPH))
+
+
 class Chapter:
     """The commands, in order, and which of them were typed."""
 
@@ -62,11 +69,17 @@ class Chapter:
         """Those that nobody has typed yet, as the README has them."""
         return list(self._left)
 
-    def take(self, start: str) -> str:
-        """The first command left that begins so, in our words."""
-        found = next((line for line in self._left if line.startswith(start)), None)
-        assert found is not None, f"no command of the README's chapter on clusters begins with '{start}'"
-        self._left.remove(found)
+    def take(self, start: str, *, last: bool = False) -> str:
+        """The next command, which must begin so, in our words: a reader types them as they stand.
+
+        Args:
+            last: It is the last one; those that are left before it are left out.
+        """
+        if last:
+            del self._left[:-1]
+        told = f"the README's chapter on clusters goes on with {self._left[:1]}, not with '{start}'"
+        assert self._left and self._left[0].startswith(start), told
+        found = self._left.pop(0)
         for written, here in HERE.items():
             found = found.replace(written, here)
         return found

@@ -12,7 +12,7 @@ import pytest
 
 from cluster import faults
 from cluster.hosts import SHARED, Host
-from cluster.runs import SHORT, Run
+from cluster.runs import BRIEF, ONE_STAGE, Run
 from cluster.table import Table, Watch
 from cluster.twin import ENVIRONMENT, VENV, Cluster
 
@@ -76,8 +76,9 @@ def test_a_worker_cut_off_and_back(cluster: Cluster, table: Table) -> None:
 
 
 def test_the_host_of_rank_0_cut_off(cluster: Cluster, table: Table) -> None:
-    run = Run.start(cluster, "rank0", *GROUP, changes=SHORT)  # the other stage has a group to start, no more
+    run = Run.start(cluster, "rank0", *GROUP, changes=ONE_STAGE)
     run.await_epochs(2, stages=1)
+    assert group_hosts(run) == [worker.name for worker in cluster.workers]
     host = rank_0(run)
     watch = Watch(run, {run.running()})
     faults.cut_off(cluster.hosts, host)
@@ -136,7 +137,7 @@ def test_the_storage_read_only_for_a_while(cluster: Cluster, table: Table) -> No
 def test_the_disk_of_a_host_full(cluster: Cluster, table: Table) -> None:
     run = started(cluster, "full")
     stage, host = of_the_long_stage(run)
-    watch = Watch(run, {stage})
+    watch = Watch(run, {stage}, ends=False)
     with faults.disk_full(host):
         goes_on = watch.gone_on()
         run.succeed()
@@ -146,10 +147,16 @@ def test_the_disk_of_a_host_full(cluster: Cluster, table: Table) -> None:
 
 def test_a_run_beside_a_disk_that_is_full_already(cluster: Cluster) -> None:
     with faults.disk_full(cluster.workers[0]):
-        run = Run.start(cluster, "beside")
+        run = Run.start(cluster, "beside", changes=BRIEF)
         run.succeed()
     assert {tries[-1].host for tries in run.by_stage().values()} == {cluster.workers[1].name}
     assert run.lost() == 0
+
+
+def group_hosts(run: Run) -> list[str]:
+    """The host of each worker of a group."""
+    workers = run.cluster.workers
+    return [host.name for host in workers for line in host.processes().values() if faults.GROUP_WORKER.match(line)]
 
 
 def rank_0(run: Run) -> Host:

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from reference.tiny import write_graph
 
 from cluster.hosts import HOME
-from cluster.readme import FOLDER, GRAPH, STORAGE, STUDY
+from cluster.readme import FOLDER, GRAPH, STORAGE, STUDY, graph_of_the_client
 from cluster.twin import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -27,8 +26,7 @@ def variants(place: Path) -> set[str]:
 
 def test_the_chapter(cluster: Cluster) -> None:
     checkout = cluster.client.sees(FOLDER)
-    if not cluster.client.sees(GRAPH).exists():
-        write_graph(cluster.client.sees(GRAPH))
+    graph_of_the_client(cluster.client)
     (checkout / "mystudy.yaml").write_text(STUDY, encoding="utf-8")
     (cluster.client.sees(HOME) / "pushed").write_text(
         cluster.pmd("data", "push", GRAPH, "--storage", STORAGE).stdout, encoding="utf-8"

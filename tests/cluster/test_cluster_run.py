@@ -6,29 +6,30 @@ import json
 from pathlib import Path
 
 import pytest
-from reference.tiny import write_graph
 from reference.toy_studies import toy_overrides
 
-from cluster.hosts import HOME
-from cluster.readme import STORAGE
-from cluster.twin import DASHBOARD, TOKEN, Cluster
+from cluster.hosts import HOME, SHARED
+from cluster.readme import GRAPH, graph_of_the_client
+from cluster.twin import DASHBOARD, ENVIRONMENT, TOKEN, VENV, Cluster
+from pmd_ray.spec.attempt import AttemptState
+from pmd_ray.store.store import Store
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+TOGETHER, ALONE = f"{SHARED}/together", f"{HOME}/alone"
+"""Storages of their own: what another test has trained is not taken from there."""
 TABLES = ("summary", "comparisons", "per_seed", "by_relation", "by_direction")
 """Metrics alone; other tables name hosts and seconds."""
-
-
-def told(cluster: Cluster) -> list[str]:
-    """What is said of the quickstart, over a graph of the client's that no node has."""
-    graph = cluster.client.sees(f"{HOME}/graph")
-    if not graph.exists():
-        write_graph(graph)
-    return [word for text in toy_overrides("quickstart", Path(HOME, "graph")) for word in ("--set", text)]
 
 
 def tables(cluster: Cluster, folder: str) -> dict[str, bytes]:
     place = cluster.client.sees(folder) / "tables"
     return {name: (place / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+def trained(store: Path) -> dict[str, str]:
+    """The host of each stage that was trained."""
+    every = Store.open(store, create=False).attempts()
+    return {attempt.key: attempt.host for attempt in every if attempt.state is AttemptState.DONE}
 
 
 def test_every_host_has_the_token_for_its_owner_alone(cluster: Cluster) -> None:
@@ -37,16 +38,21 @@ def test_every_host_has_the_token_for_its_owner_alone(cluster: Cluster) -> None:
 
 
 def test_its_tables_are_those_of_one_machine(cluster: Cluster) -> None:
-    said = told(cluster)
-    cluster.pmd("data", "push", f"{HOME}/graph", "--storage", STORAGE)
+    graph_of_the_client(cluster.client)
+    said = [word for text in toy_overrides("quickstart", Path(GRAPH)) for word in ("--set", text)]
+    graph = cluster.pmd("data", "push", GRAPH, "--storage", ALONE).stdout.strip()
+    line = [f"{VENV}/pmd", "ablate", "quickstart", *said, "--set", f"dataset.source={graph}", "--storage", ALONE]
+    log = cluster.hosts.folder / "alone.log"
+    here = ["--out", f"{HOME}/alone-run", "--cpus", "1", "--device", "cpu"]
+    alone = cluster.client.start(*line, *here, log=log, env=ENVIRONMENT)  # meanwhile: both wait more than they work
+    cluster.pmd("data", "push", GRAPH, "--storage", TOGETHER)
     done = cluster.pmd(
-        "submit", "ablate", "quickstart", *said, "--storage", STORAGE, "--address", DASHBOARD, "--json",
+        "submit", "ablate", "quickstart", *said, "--storage", TOGETHER, "--address", DASHBOARD, "--json",
         timeout=900,
     )  # fmt: skip
     assert json.loads(done.stdout)["exit_code"] == 0
-    cluster.pmd("fetch", "quickstart", "--storage", STORAGE, "--out", f"{HOME}/fetched")
-    graph = json.loads((cluster.client.sees(f"{HOME}/fetched") / "study.json").read_text())["dataset"]["source"]
-    alone = ["--storage", f"{HOME}/alone/store", "--out", f"{HOME}/alone/run", "--cpus", "1", "--device", "cpu"]
-    cluster.pmd("data", "push", f"{HOME}/graph", "--storage", f"{HOME}/alone/store")
-    cluster.pmd("ablate", "quickstart", *said, "--set", f"dataset.source={graph}", *alone, timeout=900)
-    assert tables(cluster, f"{HOME}/fetched") == tables(cluster, f"{HOME}/alone/run")
+    cluster.pmd("fetch", "quickstart", "--storage", TOGETHER, "--out", f"{HOME}/fetched")
+    assert alone.wait(timeout=900) == 0, log.read_text()[-4000:]
+    there, here_alone = trained(cluster.hosts.shared / "together"), trained(cluster.client.sees(ALONE))
+    assert there.keys() == here_alone.keys() and set(there.values()) == {host.name for host in cluster.workers}
+    assert tables(cluster, f"{HOME}/fetched") == tables(cluster, f"{HOME}/alone-run")

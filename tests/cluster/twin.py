@@ -74,19 +74,22 @@ class Cluster:
     def workers(self) -> list[Host]:
         return list(self.hosts)[1:]
 
-    def typed(self, start: str, *, timeout: float = UP_S) -> str:
-        """Run the README's command that begins so, in the checkout; what it prints.
+    def typed(self, start: str, *, last: bool = False) -> str:
+        """Run the README's next command, which begins so, in the checkout; what it prints.
 
         An `export` holds for those that follow.
+
+        Args:
+            last: It is the chapter's last command, and others may have been left out before it.
         """
-        line = self.chapter.take(start)
+        line = self.chapter.take(start, last=last)
         if line.startswith("export "):
             self._exported += f"{line}; "
             return ""
-        return self.client.run("bash", "-ec", self._line(line), env=TYPED, timeout=timeout).stdout
+        return self.client.run("bash", "-ec", self._line(line), env=TYPED, timeout=UP_S).stdout
 
     def typed_and_left(self, start: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start the README's command that begins so, and leave it running."""
+        """Start the README's next command, which begins so, and leave it running."""
         return self.client.start("bash", "-ec", self._line(f"exec {self.chapter.take(start)}"), env=TYPED, log=log)
 
     def _line(self, line: str) -> str:
@@ -105,10 +108,20 @@ class Cluster:
         environment = {**ENVIRONMENT, "RAY_AUTH_MODE": "token", **(env or {})}
         return on.run(f"{VENV}/python", "-c", code, env=environment, timeout=timeout).stdout
 
-    def asked(self, path: str) -> Any:
-        """What the dashboard answers at the client, with the token."""
-        words = ["curl", "-sS", "-m", "60", "-H", f"@{HOME}/.ray/header", f"{DASHBOARD}{path}"]
+    def asked(self, path: str, *options: str) -> Any:
+        """What the dashboard answers at the client, with the token.
+
+        Args:
+            options: Of curl.
+        """
+        words = ["curl", "-sS", "-m", "60", "-H", f"@{HOME}/.ray/header", *options, f"{DASHBOARD}{path}"]
         return json.loads(self.client.run(*words).stdout)
+
+    def submit(self, line: str, *, id: str) -> None:
+        """Give the job server a command line."""
+        job = json.dumps({"entrypoint": line, "submission_id": id})
+        answer = self.asked("/api/jobs/", "-H", "Content-Type: application/json", "--data", job)
+        assert answer["submission_id"] == id, answer
 
     def alive(self) -> dict[str, str]:
         """Node numbers of the hosts that are there, by address."""
@@ -159,7 +172,7 @@ def launched(hosts: Hosts) -> Iterator[Cluster]:
             cluster.await_all()
         yield cluster
     finally:
-        cluster.typed("ray down")
+        cluster.typed("ray down", last=True)
     await_end(cluster)
 
 

@@ -13,6 +13,8 @@ from spec.cluster_files import AWS, documents
 pytestmark = pytest.mark.cluster
 REGION = "us-east-1"
 PROFILES = ("pmd-ray-head", "pmd-ray-worker")
+CREDENTIAL = "testing"
+"""Every one of them: no account takes it."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,18 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     import boto3
     from moto import mock_aws
 
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            patch.setenv(name, "testing")
-        iam, ec2 = boto3.client("iam", REGION), boto3.client("ec2", REGION)
-        for name in PROFILES:
-            iam.create_instance_profile(InstanceProfileName=name)
+            patch.setenv(name, CREDENTIAL)
+        # By itself moto puts keys of its own over these.
+        with mock_aws(config={"core": {"mock_credentials": False}}):
+            iam, ec2 = boto3.client("iam", REGION), boto3.client("ec2", REGION)
+            for name in PROFILES:
+                iam.create_instance_profile(InstanceProfileName=name)
+            forget()
+            yield Cloud(bootstrapped(documents(AWS)[0]), ec2, iam)
         forget()
-        yield Cloud(bootstrapped(documents(AWS)[0]), ec2, iam)
-    forget()
 
 
 def bootstrapped(config: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +66,26 @@ def forget() -> None:
         cached.cache_clear()
 
 
+def security_group(cloud: Cloud) -> dict[str, Any]:
+    """The one that Ray has made."""
+    named = [{"Name": "group-name", "Values": ["pmd-ray"]}]
+    (found,) = cloud.ec2.describe_security_groups(Filters=named)["SecurityGroups"]
+    made: dict[str, Any] = found
+    return made
+
+
+def put_rules(cloud: Cloud, rules: list[dict[str, Any]]) -> None:
+    """In place of those that the security group has."""
+    group = security_group(cloud)
+    cloud.ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=group["IpPermissions"])
+    cloud.ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=rules)
+
+
+def kind_of(name: str) -> str:
+    """What Ray calls the nodes of a type."""
+    return "head" if name == "head" else "worker"
+
+
 def launched(cloud: Cloud, name: str, *, count: int = 1) -> tuple[dict[str, Any], list[Any]]:
     """The request that starts nodes of a type, and the machines that came of it."""
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
@@ -70,24 +94,21 @@ def launched(cloud: Cloud, name: str, *, count: int = 1) -> tuple[dict[str, Any]
     asked: list[dict[str, Any]] = []
     events = provider.ec2_fail_fast.meta.client.meta.events
     events.register_first("provide-client-params.ec2.RunInstances", lambda params, **_: asked.append(dict(params)))
-    tags = {"ray-node-type": "head" if name == "head" else "worker", "ray-user-node-type": name, "ray-node-name": "n"}
+    tags = {"ray-node-type": kind_of(name), "ray-user-node-type": name, "ray-node-name": "n"}
     machines = provider.create_node(cloud.config["available_node_types"][name]["node_config"], tags, count)
     assert len(asked) == 1
     return asked[0], list(machines.values())
 
 
 def test_only_ssh_is_open(cloud: Cloud) -> None:
-    groups = cloud.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["pmd-ray"]}])[
-        "SecurityGroups"
-    ]
-    assert len(groups) == 1
-    rules = groups[0]["IpPermissions"]
+    group = security_group(cloud)
+    rules = group["IpPermissions"]
     outside = [rule for rule in rules if rule["IpRanges"] or rule.get("Ipv6Ranges")]
     assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in outside] == [("tcp", 22, 22)]
     inside = [pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]]
-    assert inside == [groups[0]["GroupId"]]
+    assert inside == [group["GroupId"]]
     used = {tuple(node["node_config"]["SecurityGroupIds"]) for node in cloud.config["available_node_types"].values()}
-    assert used == {(groups[0]["GroupId"],)}
+    assert used == {(group["GroupId"],)}
 
 
 def test_ray_makes_no_role_with_rights_to_everything(cloud: Cloud) -> None:
@@ -128,7 +149,7 @@ def test_what_is_asked_of_aws(cloud: Cloud, name: str, machine: str, profile: st
     tags = {tag["Key"]: tag["Value"] for tag in started[0].tags}
     assert tags == {
         "ray-cluster-name": "pmd-ray",
-        "ray-node-type": tags["ray-node-type"],
+        "ray-node-type": kind_of(name),
         "ray-user-node-type": name,
         "Name": "n",
     }
@@ -154,18 +175,16 @@ def test_no_token_and_no_credential_reaches_aws(cloud: Cloud) -> None:
     for name in cloud.config["available_node_types"]:
         asked, _ = launched(cloud, name)
         assert "auth_token" not in repr(asked)
-        assert "testing" not in repr(asked)
+        assert CREDENTIAL not in repr(asked)
 
 
 def test_rules_that_were_there_stay_as_they_are(cloud: Cloud) -> None:
-    """The last one: the account is another then."""
-    group = cloud.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["pmd-ray"]}])[
-        "SecurityGroups"
-    ][0]
-    cloud.ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=group["IpPermissions"])
-    own = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}]
-    cloud.ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=own)
-    forget()
-    bootstrapped(documents(AWS)[0])
-    rules = cloud.ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]["IpPermissions"]
-    assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in rules] == [(22, "203.0.113.7/32")]
+    made = security_group(cloud)["IpPermissions"]
+    put_rules(cloud, [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}])
+    try:
+        forget()
+        bootstrapped(documents(AWS)[0])
+        rules = security_group(cloud)["IpPermissions"]
+        assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in rules] == [(22, "203.0.113.7/32")]
+    finally:
+        put_rules(cloud, made)  # the account is that of all tests here
