@@ -58,8 +58,10 @@ def main(folder: Path) -> None:
         ),
         flush=True,
     )
-    cluster.shutdown()
-    os._exit(0)  # the thread would connect again
+    # Not `cluster.shutdown`: it ends no node that a driver is connected to, and the thread would connect again.
+    for node in cluster.list_all_nodes():
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+    os._exit(0)
 
 
 def await_kept(heard: list[Event], times: int) -> None:
