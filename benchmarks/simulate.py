@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -68,7 +69,8 @@ def is_promised(found: Found) -> bool:
 
 def json_of(found: Found) -> dict[str, Any]:
     """Plain values, with what follows from them."""
-    derived = {"over": found.over, "cores_per_100": found.cores_per_100, "cpu_ms_per_stage": found.cpu_ms_per_stage}
+    over = found.over if math.isfinite(found.over) else None
+    derived = {"over": over, "cores_per_100": found.cores_per_100, "cpu_ms_per_stage": found.cpu_ms_per_stage}
     return {**asdict(found), **derived, "promised": is_promised(found), "missed": broken_promises(found)}
 
 

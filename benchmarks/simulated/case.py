@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Mapping
@@ -80,8 +81,8 @@ class Found:
 
     @property
     def over(self) -> float:
-        """How much longer than the bound, as a share of it."""
-        return self.makespan_s / self.bound_s - 1.0
+        """How much longer than the bound, as a share of it; infinite where no stage came to its end."""
+        return self.makespan_s / self.bound_s - 1.0 if self.bound_s else math.inf
 
     @property
     def cores_per_100(self) -> float:
