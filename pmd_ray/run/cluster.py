@@ -15,7 +15,7 @@ from typing import Any
 
 from pmd_ray.run.autoscaler import growth, more_may_come
 from pmd_ray.run.cluster_fit import Wanted, sums_text
-from pmd_ray.run.job_server import Node
+from pmd_ray.run.job_server import HEAD_MARK, Node
 from pmd_ray.run.workers import WorkerPlan, has_labels
 from pmd_ray.spec.errors import UserError, WorkerError
 
@@ -24,8 +24,6 @@ START_TRIES = 3
 SLOW_START = "timed out during startup"
 OBJECT_STORE_BYTES = 150 * 2**20
 """Of a Ray that we start: stages pass paths, not tensors."""
-HEAD_MARK = "node:__internal_head__"
-"""A resource that the head alone has."""
 
 RAY_DEFAULTS = {
     # Ray's 60 s are too few where several workers import torch on few cores.

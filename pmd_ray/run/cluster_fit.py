@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from pmd_ray.run.autoscaler import Growth
 from pmd_ray.run.job_server import JobServer, Node
-from pmd_ray.run.workers import Labels, WorkerPlan, has_labels
+from pmd_ray.run.workers import Labels, WorkerPlan, has_labels, labels_written
 from pmd_ray.spec.errors import UserError
 
 NOTHING_COMES_S = 15.0
@@ -41,13 +41,13 @@ class Wanted:
     @property
     def labels_written(self) -> str:
         """Such as `market=spot and gpus=4`."""
-        return " and ".join("=".join(label) for label in self.labels)
+        return " and ".join(labels_written(self.labels))
 
     @property
     def text(self) -> str:
         """Such as `2 workers of 1 CPU and 1 GPU`."""
         each = f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
-        each += f" on nodes with {', '.join('='.join(label) for label in self.labels)}" if self.labels else ""
+        each += f" on nodes with {', '.join(labels_written(self.labels))}" if self.labels else ""
         return each if self.workers == 1 else f"{self.workers} workers of {each}"
 
     def fits(self, nodes: Sequence[Node]) -> bool:

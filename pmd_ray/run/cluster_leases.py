@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from pmd_ray.run.job_server import HEAD_MARK
 from pmd_ray.spec.errors import StorageError
 from pmd_ray.spec.keys import digest
 from pmd_ray.store.store import Store
@@ -29,7 +30,7 @@ AWAY_S = 90.0
 """That it may be away: until a lost node is given up, which takes half a minute, and it runs again."""
 AGAIN_S = 1.0
 AWAY = (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError)
-HEAD = {"node:__internal_head__": 0.001}
+HEAD = {HEAD_MARK: 0.001}
 """Where it runs: a cluster that loses its head has lost its runs anyway."""
 
 

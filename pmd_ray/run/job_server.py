@@ -10,6 +10,8 @@ from pmd_ray.spec.errors import UserError
 
 SUCCEEDED, FAILED, STOPPED = "SUCCEEDED", "FAILED", "STOPPED"
 OVER = (SUCCEEDED, FAILED, STOPPED)
+HEAD_MARK = "node:__internal_head__"
+"""A resource that the head alone has."""
 
 
 class Unreachable(UserError):

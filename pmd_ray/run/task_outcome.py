@@ -23,6 +23,7 @@ def task_outcome(key: str, reference: Any) -> StageOutcome:
     Raises:
         WorkerError: Ray itself is gone.
     """
+    signature = ""
     try:
         outcome: StageOutcome = ray.get(reference)
         return outcome
@@ -32,34 +33,18 @@ def task_outcome(key: str, reference: Any) -> StageOutcome:
     except ray.exceptions.OutOfMemoryError as error:
         kind, message = FailureKind.OUT_OF_MEMORY, _first_line(error)
     except ray.exceptions.WorkerCrashedError as error:
-        return StageOutcome(
-            key=key,
-            ending=Ending.FAILED,
-            kind=FailureKind.NODE_LOST,
-            message=_first_line(error),
-            signature=CRASHED,
-        )
+        kind, message, signature = FailureKind.NODE_LOST, _first_line(error), CRASHED
     except ray.exceptions.TaskCancelledError as error:
         kind, message = FailureKind.NODE_LOST, _first_line(error)
     except ray.exceptions.RayTaskError as error:
-        return StageOutcome(
-            key=key,
-            ending=Ending.FAILED,
-            kind=FailureKind.BUG,
-            message=_first_line(error.cause or error),
-            signature=type(error.cause or error).__name__,
-        )
+        cause = error.cause or error
+        kind, message, signature = FailureKind.BUG, _first_line(cause), type(cause).__name__
     except ray.exceptions.RuntimeEnvSetupError as error:
-        return StageOutcome(
-            key=key,
-            ending=Ending.FAILED,
-            kind=FailureKind.NODE_LOST,
-            message=f"a node could not begin: {' '.join(str(error).split())[-300:]}",
-            signature=UNPREPARED,
-        )
+        said = " ".join(str(error).split())[-300:]
+        kind, message, signature = FailureKind.NODE_LOST, f"a node could not begin: {said}", UNPREPARED
     except ray.exceptions.RayError as error:
         kind, message = FailureKind.NODE_LOST, _first_line(error)
-    return StageOutcome(key=key, ending=Ending.FAILED, kind=kind, message=message)
+    return StageOutcome(key=key, ending=Ending.FAILED, kind=kind, message=message, signature=signature)
 
 
 def _first_line(error: BaseException) -> str:

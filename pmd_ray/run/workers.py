@@ -71,7 +71,7 @@ class WorkerPlan:
     @property
     def labels_written(self) -> list[str]:
         """Each as `LABEL=VALUE`."""
-        return [f"{label}={value}" for label, value in self.labels]
+        return labels_written(self.labels)
 
     def refuse_labels(self) -> None:
         """For one process that trains where it is.
@@ -103,6 +103,11 @@ class WorkerPlan:
         """What each worker of a group asks for."""
         cpus = self.cpus or max(1, (os.cpu_count() or 1) // self.most)
         return {"CPU": cpus, "GPU": 1} if self.gpu else {"CPU": cpus}
+
+
+def labels_written(labels: Labels) -> list[str]:
+    """Each as `LABEL=VALUE`."""
+    return [f"{label}={value}" for label, value in labels]
 
 
 def has_labels(there: Mapping[str, str], wanted: Labels) -> bool:

@@ -174,3 +174,11 @@ def over_rows(
 
     sums = [of_all(scores)]
     return [*sums, of_all(tuple(each.turned() for each in scores))] if columns else sums
+
+
+def mean_over(
+    read: Callable[..., tuple[Tensor, ...]], value: Callable[..., Tensor], *scores: Scores, columns: bool
+) -> Tensor:
+    """A loss's mean over rows; with `columns` its mean over both directions. The arguments are `over_rows`'s."""
+    means = [each / len(scores[0]) for each in over_rows(read, value, *scores, columns=columns)]
+    return sum(means[1:], means[0]) / len(means)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pmd_ray.model.losses import Product, Scores, over_rows
+from pmd_ray.model.losses import Product, Scores, mean_over
 from pmd_ray.spec.loss import LabelLossConfig
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ def label_logits(scores: Scores, *, margin: float) -> Tensor:
 
 def label_loss(scores: Scores, config: LabelLossConfig) -> Tensor:
     """Cross-entropy of query to tail (all columns) and of tail to query (in-batch pairs only)."""
-    sums = over_rows(_logits, _surprise, scores, columns=config.directions != "forward")
-    means = [each / len(scores) for each in sums]
-    return sum(means[1:], means[0]) / (2 if config.directions == "both_mean" else 1)
+    mean = mean_over(_logits, _surprise, scores, columns=config.directions != "forward")
+    return mean * 2 if config.directions == "both_summed" else mean
 
 
 def _logits(scores: Scores) -> tuple[Tensor]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pmd_ray.model.losses import Scores, Setting, over_rows
+from pmd_ray.model.losses import Scores, Setting, mean_over
 from pmd_ray.spec.loss import LossOptions
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def make(options: Options, setting: Setting) -> Callable[[Scores, Scores], Tenso
 def lkd_loss(student: Scores, teacher: Scores, options: Options) -> Tensor:
     """Mean over rows of T^2 KL(teacher, student); no gradient reaches the teacher's scores."""
     read, value = partial(_matrices, options=options), partial(_kl, temperature=options.temperature)
-    sums = over_rows(read, value, student, teacher, columns=options.directions == "both")
-    means = [each / len(student) for each in sums]
-    return sum(means[1:], means[0]) / len(means)
+    return mean_over(read, value, student, teacher, columns=options.directions == "both")
 
 
 def _matrices(student: Scores, teacher: Scores, options: Options) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pmd_ray.model.losses import Scores, Setting, over_rows
+from pmd_ray.model.losses import Scores, Setting, mean_over, over_rows
 from pmd_ray.spec.loss import LossOptions
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def score_loss(student: Scores, teacher: Scores, options: Options) -> Tensor:
     read = partial(_matrices, options=options)
     if options.space == "softmax_kl":
         value = partial(_kl, temperature=options.temperature)
-        sums = over_rows(read, value, student, teacher, columns=options.directions == "both")
-        means = [each / len(student) for each in sums]
-        return sum(means[1:], means[0]) / len(means)
+        return mean_over(read, value, student, teacher, columns=options.directions == "both")
     (found,) = over_rows(read, _gaps_below_positive if options.space == "margin" else _gaps, student, teacher)
     return found[0] / found[1].clamp(min=1)
 

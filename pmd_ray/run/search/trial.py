@@ -9,11 +9,12 @@ from typing import Any
 
 from ray import tune
 
+from pmd_ray.run.job_server import HEAD_MARK
 from pmd_ray.run.search.reports import Source
 
 NUMBER = "number"
 """The one key of a trial's config."""
-NO_CORE = {"node:__internal_head__": 0.001}
+NO_CORE = {HEAD_MARK: 0.001}
 """Resources of a trial: a place on the head node. Tune refuses a plain `{"CPU": 0}`."""
 
 
