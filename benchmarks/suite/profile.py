@@ -26,6 +26,7 @@ DRAWS = "dropout's draws"
 KINDS = {
     "aten::mm": PRODUCTS,
     "aten::addmm": PRODUCTS,
+    "mkldnn::_linear_pointwise": PRODUCTS,
     "aten::bmm": "attention",
     "aten::baddbmm": "attention",
     "aten::_softmax": "attention",

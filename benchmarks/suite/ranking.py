@@ -21,6 +21,7 @@ from benchmarks.released.evaluation import ranks
 from benchmarks.released.examples import KnownLinks
 from pmd_ray.kg.graph import Graph
 from pmd_ray.kg.known import with_inverses
+from pmd_ray.model.products import inner_products
 from pmd_ray.model.ranking import rank_queries
 from pmd_ray.spec.chunks import RANKED
 from pmd_ray.spec.ragged import Ints
@@ -67,7 +68,7 @@ def one(graph: Graph, queries: Ints, width: int, repeat: int) -> Case:
     def product(number: int) -> None:
         for rows in torch.split(queries_PD, BLOCK[0]):
             for columns in torch.split(entities_ED, BLOCK[1]):
-                torch.mm(rows, columns.t(), out=block[: len(rows), : len(columns)])
+                inner_products(rows, columns, room_TO=block[: len(rows), : len(columns)])
 
     rate = Rate()
     times = interleaved({"ours": ours, "plain": plain, "product": product, "rate": rate.measure}, repeat)

@@ -14,8 +14,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-# Shapes: Q queries, E entities, D width, b and c rows of a block of them, N pairs.
+from pmd_ray.model.products import inner_products
+
+# Shapes: Q queries, E entities, D width, b and c rows of a block of them, W >= c, N pairs.
 GRID_BITS = 26
 _UNIT = 2.0**-24
 """Unit roundoff of float32."""
@@ -52,9 +55,12 @@ class ExactScores:
         """[b, D] float32, for `rough`."""
         return self._queries[rows_b]
 
-    def rough(self, queries_bD: Tensor, columns: slice, out_bc: Tensor) -> Tensor:
-        """[b, c] float32, written to `out_bc`."""
-        return torch.mm(queries_bD, self._entities[columns].T, out=out_bc)
+    def rough(self, queries_bD: Tensor, columns: slice, room_bW: Tensor) -> Tensor:
+        """[b, W] float32, -inf behind the columns' scores; in `room_bW` or in other memory."""
+        entities_cD, width = self._entities[columns], room_bW.shape[1]
+        found_bW = inner_products(queries_bD, pad(entities_cD, (0, 0, 0, width - len(entities_cD))), room_TO=room_bW)
+        found_bW[:, len(entities_cD) :] = -torch.inf
+        return found_bW
 
     def exact(self, rows_b: Tensor, columns: slice) -> Tensor:
         """[b, c] float64, without rounding."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from pmd_ray.model.dropout import Drawn, nothing_dropped
+from pmd_ray.model.products import linear
 
 Draw = Callable[[range, Sequence[int], float], Tensor | None]
 """Some texts, how many factors each wants, and the chance to be dropped, to factors end to end."""
@@ -79,7 +80,7 @@ def states(
         attention_TD = _attention(layer.attention.self, x_TD, buckets, attended_T, draw)
         x_TD = _added(layer.attention.output, attention_TD, x_TD, lengths, draw)
         inner = layer.intermediate
-        x_TD = _added(layer.output, inner.intermediate_act_fn(inner.dense(x_TD)), x_TD, lengths, draw)
+        x_TD = _added(layer.output, inner.intermediate_act_fn(linear(inner.dense, x_TD)), x_TD, lengths, draw)
         found[number] = x_TD
     return x_TD, [found[number] for number in layers]
 
@@ -89,7 +90,7 @@ def _attention(
 ) -> Tensor:
     """[T, D] of all heads side by side."""
     sizes = [texts * tokens for texts, tokens in buckets]
-    parts = (attention.query(x_TD), attention.key(x_TD), attention.value(x_TD))
+    parts = tuple(linear(layer, x_TD) for layer in (attention.query, attention.key, attention.value))
     # `split` and not slices: a slice's gradient is as large as what it was cut from.
     whole = zip(*(torch.split(part, sizes) for part in parts), strict=True)
     seen = [None] * len(sizes) if attended_T is None else torch.split(attended_T, sizes)
@@ -120,7 +121,7 @@ def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, facto
 
 def _added(output: Any, x_TF: Tensor, before_TD: Tensor, lengths: Sequence[int], draw: Draw) -> Tensor:
     """The end of either half of a layer: a linear layer, dropout, what was before, a LayerNorm."""
-    x_TD = output.dense(x_TF)
+    x_TD = linear(output.dense, x_TF)
     factors = _factors(x_TD, lengths, output.dropout.p, draw)
     summed = x_TD + before_TD if factors is None else torch.addcmul(before_TD, x_TD, factors)
     normalised: Tensor = output.LayerNorm(summed)

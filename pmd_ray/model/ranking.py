@@ -9,6 +9,7 @@ well by luck: method.md, C24. It also lets known answers compete at a score of -
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -25,7 +26,7 @@ from pmd_ray.spec.chunks import RANKED
 from pmd_ray.spec.ragged import Ragged, weave
 
 # Shapes: Q queries, P different ones among them, E entities, D width, b and c rows of a block of queries and entities,
-# p different queries of a block, T top, N pairs of a query and an entity.
+# p different queries of a block, W columns of whole strips, T top, N pairs of a query and an entity.
 Ties = Literal["mean", "sorted"]
 DENSE_SHARE = 1 / 32
 """Above this share of undecided candidates a block is scored again as a whole (a constant model: all of them)."""
@@ -94,20 +95,29 @@ def rank_queries(
     with full_float32(device):
         scores = ExactScores(queries_PD, entities_ED)
         scratch = _Scratch(min(chunk_queries, queries), min(chunk_entities, entities), device)
-        for start in range(0, queries, chunk_queries):
-            rows = _firsts_first(order[start : start + chunk_queries], asked)
+
+        def block(rows: NDArray[np.int64]) -> _Block:
             placed.append(rows)
             own = Ragged(answers[rows], np.arange(len(rows) + 1, dtype=np.int64))
-            hidden = BlockPairs(weave([known.take(rows), own]), entities=entities, chunk=chunk_entities, device=device)
-            lifted = None
-            if bonus is not None and bonus_weight:
-                lifted = BlockPairs(bonus.take(rows), entities=entities, chunk=chunk_entities, device=device)
-            block = _Block(
+            pairs = functools.partial(BlockPairs, entities=entities, chunk=chunk_entities, device=device)
+            lifted = pairs(bonus.take(rows)) if bonus is not None and bonus_weight else None
+            hidden = pairs(weave([known.take(rows), own]))
+            return _Block(
                 scores, asked[rows], answers[rows], hidden=hidden, lifted=lifted, weight=bonus_weight, top=top
             )
+
+        for start in range(0, queries, chunk_queries):
+            firsts, again, first_of = _asked_again(order[start : start + chunk_queries], asked)
+            first_of_them = torch.as_tensor(first_of, device=device)
+            blocks = [block(rows) for rows in (firsts, again) if len(rows)]
+            queries_pD = scores.queries(torch.as_tensor(asked[firsts], device=device))
             for first in range(0, entities, chunk_entities):
-                block.meet(slice(first, min(first + chunk_entities, entities)), scratch)
-            found.append(block.result(ties))
+                columns = slice(first, min(first + chunk_entities, entities))
+                rough_pW = scores.rough(queries_pD, columns, scratch.scores(len(firsts), columns.stop - first))
+                copies = [rough_pW.index_select(0, first_of_them)] if len(again) else []  # before it is changed
+                for own_block, rough_bW in zip(blocks, [rough_pW, *copies], strict=True):
+                    own_block.meet(columns, rough_bW)
+            found += [own_block.result(ties) for own_block in blocks]
     back = np.argsort(np.concatenate(placed))
     return Ranks(*(np.concatenate([getattr(ranks, field.name) for ranks in found])[back] for field in fields(Ranks)))
 
@@ -121,10 +131,13 @@ def _check(queries: int, entities: int, answers: NDArray[np.int64], *, known: Ro
         raise ValueError(f"answers must be entity numbers from 0 to {entities - 1}")
 
 
-def _firsts_first(rows: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same rows: one of each different query, then those that ask one of these again."""
-    first = np.unique(asked[rows], return_index=True)[1]
-    return np.concatenate([rows[first], np.delete(rows, first)])
+def _asked_again(
+    rows: NDArray[np.int64], asked: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """One row of each different query, the rows that ask one of these again, and which [again] of the first that is."""
+    _, first, place = np.unique(asked[rows], return_index=True, return_inverse=True)
+    again = np.delete(np.arange(len(rows)), first)
+    return rows[first], rows[again], place.reshape(-1)[again]
 
 
 class _Scratch:
@@ -144,7 +157,7 @@ def _padded(columns: int) -> int:
 
 
 class _Block:
-    """Some queries, those that ask one again last, and what is known of their answers' ranks after the entities met."""
+    """Some queries, and what is known of their answers' ranks after the entities met."""
 
     def __init__(
         self,
@@ -160,11 +173,7 @@ class _Block:
         self._scores, self._count = scores, len(answers)
         self._hidden, self._lifted, self._weight = hidden, lifted, weight
         device = scores.device
-        different, place = np.unique(asked, return_inverse=True)
         self._asked_b = torch.as_tensor(asked, device=device)
-        self._different_p = torch.as_tensor(different, device=device)
-        self._queries_pD = scores.queries(self._different_p)
-        self._place_b = torch.as_tensor(place, device=device)
         self._answers_b = torch.as_tensor(answers, device=device)
         rows_b = torch.arange(self._count, device=device)
         self._own_b = self._exact_pairs(rows_b, self._answers_b)
@@ -174,9 +183,9 @@ class _Block:
         self._top = TopLists(self._count, top, error=self._error, device=device)
         self._top.offer(rows_b, self._answers_b, self._own_b)
 
-    def meet(self, columns: slice, scratch: _Scratch) -> None:
-        """Count the candidates of one chunk of entities."""
-        strips = Strips(self._adjust(self._rough(columns, scratch), columns))
+    def meet(self, columns: slice, rough_bW: Tensor) -> None:
+        """Count the candidates of one chunk of entities; its rough scores are changed."""
+        strips = Strips(self._adjust(rough_bW, columns))
         enough = DENSE_SHARE * self._count * (columns.stop - columns.start)
         above_b, open_rows_N, open_columns_N = strips.compared(self._low_b, self._high_b)
         if len(open_rows_N) > enough:
@@ -202,16 +211,6 @@ class _Block:
             top_bT.cpu().numpy(),
         )
 
-    def _rough(self, columns: slice, scratch: _Scratch) -> Tensor:
-        """[b, c] float32, padded with -inf; a query that several of the block ask is multiplied once."""
-        width, different = columns.stop - columns.start, len(self._different_p)
-        scores_bc = scratch.scores(self._count, width)
-        self._scores.rough(self._queries_pD, columns, scores_bc[:different, :width])
-        scores_bc[:different, width:] = -torch.inf
-        if different < self._count:
-            torch.index_select(scores_bc[:different], 0, self._place_b[different:], out=scores_bc[different:])
-        return scores_bc
-
     def _settle(self, rows_N: Tensor, columns_N: Tensor, first: int) -> None:
         """Count candidates that rough scores do not tell from the answer."""
         entities_N = columns_N + first
@@ -223,8 +222,7 @@ class _Block:
 
     def _meet_exactly(self, columns: slice) -> None:
         """The same from float64 scores of the whole block."""
-        scores_bc = self._scores.exact(self._different_p, columns)
-        scores_bc = self._adjust(scores_bc[self._place_b], columns)
+        scores_bc = self._adjust(self._scores.exact(self._asked_b, columns), columns)
         equal_bc = scores_bc == self._own_b[:, None]
         self._greater_b += (scores_bc > self._own_b[:, None]).sum(1)
         self._equal_b += equal_bc.sum(1)

@@ -29,7 +29,9 @@ class TopLists:
         self._rows_N = self._ids_N = torch.empty(0, dtype=torch.int64, device=device)
         self._rough_N = torch.empty(0, dtype=torch.float32, device=device)
         self._last_b = torch.full((rows,), -torch.inf, device=device)
-        """The T-th best rough score so far."""
+        """The T-th best rough score when the candidates were last cut down."""
+        self._cut = 0
+        """Candidates that were left then."""
 
     def candidates(self, strips: Strips) -> tuple[Tensor, Tensor, Tensor]:
         """[N] rows, columns and rough scores of all that may belong to the lists."""
@@ -39,14 +41,17 @@ class TopLists:
         return strips.reaching(self._reachable(floor_b))
 
     def offer(self, rows_N: Tensor, ids_N: Tensor, rough_N: Tensor) -> None:
-        """Take in candidates that were not offered before; those that cannot be among the best are dropped."""
-        rows, ids = torch.cat([self._rows_N, rows_N]), torch.cat([self._ids_N, ids_N])
-        rough = torch.cat([self._rough_N, rough_N.float()])
-        order, place = _ranked(rows, rough, self._rows)
+        """Take in candidates that were not offered before; once they have doubled, those out of reach are dropped."""
+        self._rows_N, self._ids_N = torch.cat([self._rows_N, rows_N]), torch.cat([self._ids_N, ids_N])
+        self._rough_N = torch.cat([self._rough_N, rough_N.float()])
+        if len(self._rows_N) < 2 * self._cut:
+            return
+        order, place = _ranked(self._rows_N, self._rough_N, self._rows)
         last = order[place == self.length - 1]
-        self._last_b[rows[last]] = rough[last]
-        keep = order[rough[order] >= self._reachable(self._last_b)[rows[order]]]
-        self._rows_N, self._ids_N, self._rough_N = rows[keep], ids[keep], rough[keep]
+        self._last_b[self._rows_N[last]] = self._rough_N[last]
+        keep = order[self._rough_N[order] >= self._reachable(self._last_b)[self._rows_N[order]]]
+        self._rows_N, self._ids_N, self._rough_N = self._rows_N[keep], self._ids_N[keep], self._rough_N[keep]
+        self._cut = len(keep)
 
     def best(self, exact_pairs: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """[b, T] exact scores and entity numbers, equal scores by number; -inf and -1 where there is none.

@@ -155,6 +155,24 @@ def test_the_rate_of_this_machine_is_measured() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "share"),
+    [
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 avx512f avx512dq\n", 1.6),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 sha_ni\n", 0.75),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 avx512f avx512dq\n", 0.75),
+        (None, 0.75),
+    ],
+)
+def test_a_rate_knows_what_numpy_leaves_unused(
+    told: str | None, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "CPUS", tmp_path / "cpuinfo")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told, encoding="utf-8")
+    assert f"times {share})" in cpu_rate().source
+
+
+@pytest.mark.parametrize(
     ("name", "part"),
     [("NVIDIA H200", "200 TFLOP/s on NVIDIA H200"), ("NVIDIA A100-SXM4-40GB", "110 TFLOP/s"), (None, "unknown")],
 )
