@@ -32,26 +32,28 @@ class Drawn:
         self._bits = [np.random.SFC64([key, number]) for number in numbers]
         self._dtype = dtype
 
-    def __call__(self, texts: range, sizes: Sequence[int], chance: float) -> Tensor | None:
+    def __call__(self, texts: range, sizes: Sequence[int], chance: float, *, more: int = 0) -> Tensor | None:
         """The next factors of some texts, end to end; None where nothing is dropped.
 
         Args:
             texts: Which of the group's.
             sizes: How many factors each of them wants.
             chance: To be dropped.
+            more: Zeros behind them.
         """
         dropped = round(chance * LEVELS)
         if dropped == 0:
             return None
-        bits = np.empty(sum(sizes), dtype=np.uint16)
+        bits = np.empty(sum(sizes) + more, dtype=np.uint16)
         start = 0
         for text, size in zip(texts, sizes, strict=True):
             bits[start : start + size] = self._bits[text].random_raw(-(-size // 4)).view(np.uint16)[:size]
             start += size
+        bits[start:] = 0
         scale = np.float32(LEVELS / (LEVELS - dropped)) if dropped < LEVELS else np.float32(0.0)
         return torch.from_numpy((bits >= dropped) * scale).to(self._dtype)
 
 
-def nothing_dropped(texts: range, sizes: Sequence[int], chance: float) -> Tensor | None:
+def nothing_dropped(texts: range, sizes: Sequence[int], chance: float, *, more: int = 0) -> Tensor | None:
     """Of evaluation."""
     return None

@@ -25,7 +25,7 @@ from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import Pooling, word_places, word_weights
 from pmd_ray.model.device import to_device
 from pmd_ray.model.losses import States
-from pmd_ray.model.outputs import Side
+from pmd_ray.model.outputs import Part, Side
 from pmd_ray.spec.chunks import GROUP_TOKENS
 from pmd_ray.spec.ragged import Ints, Ragged, TokenRows
 
@@ -71,6 +71,10 @@ class Group:
     """[m] places among the T."""
     watched_places: Tensor
     """[m] their places among all M."""
+    watched_rows: Tensor
+    """[m] which of the R texts each is in."""
+    watched_weights: Tensor
+    """[m] how often each was drawn."""
 
     @property
     def longest(self) -> int:
@@ -115,6 +119,7 @@ def pack(
     ids: Ragged | None = None,
     hidden: Ints | None = None,
     watched: Ints | None = None,
+    watched_weights: Ints | None = None,
     numbers: Ints | None = None,
     group_rows: int | None = None,
     group_tokens: int | None = None,
@@ -127,6 +132,7 @@ def pack(
         ids: Masked ids in place of the texts' own.
         hidden: Flat places that attention and pooling leave out.
         watched: Flat places [M] whose states the losses ask for.
+        watched_weights: [M] how often each was drawn; by default once.
         numbers: [U] of the texts, none of them negative, for dropout; by default their places.
         group_rows: Texts of a group at most.
         group_tokens: Tokens of a group at most, padded to its longest text, though one text is always let in; by
@@ -139,17 +145,18 @@ def pack(
     if hidden is not None:
         attended[hidden] = False
     watch_number = np.full(len(ids.values), -1, dtype=np.int64)
-    count = 0 if watched is None else len(watched)
-    if watched is not None:
-        watch_number[watched] = np.arange(count)
+    watched = np.zeros(0, dtype=np.int64) if watched is None else watched
+    watch_number[watched] = np.arange(len(watched))
+    watched_weights = np.ones(len(watched), dtype=np.int64) if watched_weights is None else watched_weights
     flat = (words.astype(np.int64), tokens.segments.values.astype(np.int64), attended, watch_number)
     numbers = np.arange(len(ids)) if numbers is None else numbers
     order = np.argsort(ids.lengths, kind="stable")
     most = group_tokens or GROUP_TOKENS.get(device.type, GROUP_TOKENS["cpu"])
     groups = [
-        _group(rows, numbers, ids, flat, device) for rows in _cut(order, ids.lengths, group_rows or len(order), most)
+        _group(rows, numbers, ids, flat, watched_weights, device)
+        for rows in _cut(order, ids.lengths, group_rows or len(order), most)
     ]
-    return Packed(groups, to_device(word_ids.astype(np.int64), device), len(ids), count, len(ids.values))
+    return Packed(groups, to_device(word_ids.astype(np.int64), device), len(ids), len(watched), len(ids.values))
 
 
 def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterator[Ints]:
@@ -164,7 +171,9 @@ def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterat
         start = stop
 
 
-def _group(rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], device: torch.device) -> Group:
+def _group(
+    rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], watched_weights: Ints, device: torch.device
+) -> Group:
     lengths = ids.lengths[rows]
     starts = np.cumsum(lengths) - lengths
     positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
@@ -186,6 +195,8 @@ def _group(rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], device
         attended=None if attended.all() else on_device(attended),
         watched=on_device(watched),
         watched_places=on_device(watch_number[watched]),
+        watched_rows=on_device(np.searchsorted(starts, watched, side="right") - 1),
+        watched_weights=on_device(watched_weights[watch_number[watched]]),
     )
 
 
@@ -205,14 +216,16 @@ def run_group(
         last_TD, found = _run_padded(tower, words_TD, group, states.layers)
     last_TD = _at_least_fp32(last_TD)
     pooled_RD = last_TD[group.starts] if pooling == "cls" else _mean(last_TD, group)
-    tokens = first = mean = None
+    tokens = first = mean = watched = None
     if states.tokens:
         tokens = _at_least_fp32(torch.stack([states_TD[group.watched] for states_TD in found]))
     if states.first:
         first = _at_least_fp32(torch.stack([states_TD[group.starts] for states_TD in found]))
     if states.mean:
         mean = torch.stack([_mean(_at_least_fp32(states_TD), group) for states_TD in found])
-    return Side(normalize(pooled_RD, dim=-1), tokens, first, mean)
+    if states.watched:
+        watched = torch.stack([_watched_mean(_at_least_fp32(states_TD[group.watched]), group) for states_TD in found])
+    return Side(normalize(pooled_RD, dim=-1), tokens, first, mean, watched)
 
 
 def _run_packed(
@@ -274,6 +287,15 @@ def _mean(states_TD: Tensor, group: Group) -> Tensor:
     return summed_RD / count_R1.clamp(min=1.0)
 
 
+def _watched_mean(states_mD: Tensor, group: Group) -> Tensor:
+    """[R, D] mean over each text's watched tokens, as often as each was drawn; 0 where it has none."""
+    weight_m, rows_m = group.watched_weights.to(states_mD.dtype), group.watched_rows
+    summed_RD = states_mD.new_zeros(len(group.rows), states_mD.shape[-1])
+    summed_RD = summed_RD.index_add(0, rows_m, states_mD * weight_m[:, None])
+    count_R = weight_m.new_zeros(len(group.rows)).index_add(0, rows_m, weight_m)
+    return summed_RD / count_R.clamp(min=1.0)[:, None]
+
+
 def _at_least_fp32(states: Tensor) -> Tensor:
     """Losses add up many small terms: half precision goes up, double stays."""
     return states.float() if states.dtype in (torch.bfloat16, torch.float16) else states
@@ -291,8 +313,12 @@ def encode(
     states = states or States()
     with torch.inference_mode(), autocast():
         table = embedding(word_places(tower, packed.word_ids), word_weights(tower))
-        sides = [run_group(tower, table, group, states, pooling) for group in packed.groups]
-    return _joined(packed, sides, table.detach(), states)
+
+    def one(group: Group) -> Side:
+        with torch.inference_mode(), autocast():
+            return run_group(tower, table, group, states, pooling)
+
+    return _joined(packed, map(one, packed.groups), table.detach(), states)
 
 
 class TowerPass:
@@ -322,32 +348,28 @@ class TowerPass:
         self._seeds, self._autocast = seeds, autocast
         self._places = word_places(tower, packed.word_ids)
         self._table = embedding(self._places, word_weights(tower)).detach().requires_grad_()
-        if recompute:
-            with torch.no_grad():
-                sides = list(self._forward())
-            self._kept: list[Side] | None = None
-        else:
-            sides = self._kept = list(self._forward())
-        self.side = _leaves(_joined(packed, sides, self._table.detach(), states))
+        self._kept = None if recompute else [self._run(number) for number in range(len(packed.groups))]
+        with torch.no_grad():
+            joined = _joined(packed, self._sides(), self._table.detach(), states)
+        self.side = joined.changed(lambda part: part.tensor.requires_grad_())
 
-    def _forward(self) -> Iterator[Side]:
-        for number, group in enumerate(self._packed.groups):
-            if self._seeds is not None:
-                torch.manual_seed((self._seeds.groups + number) % 2**63)
-            with self._autocast():
-                yield run_group(self._tower, self._table, group, self._states, self._pooling, self._seeds)
+    def _sides(self) -> Iterator[Side]:
+        """Of the groups: kept, or run again."""
+        return iter(self._kept) if self._kept is not None else map(self._run, range(len(self._packed.groups)))
+
+    def _run(self, number: int) -> Side:
+        if self._seeds is not None:
+            torch.manual_seed((self._seeds.groups + number) % 2**63)
+        with self._autocast():
+            group = self._packed.groups[number]
+            return run_group(self._tower, self._table, group, self._states, self._pooling, self._seeds)
 
     def backward(self, gradients: Side) -> None:
         """Send the gradients of the leaves back into the tower's weights (added to what is there)."""
-        for side, group in zip(self._kept or self._forward(), self._packed.groups, strict=True):
-            pairs = [(side.pooled_UD, gradients.pooled_UD[group.rows])]
-            if side.tokens_KMD is not None and gradients.tokens_KMD is not None:
-                pairs.append((side.tokens_KMD, gradients.tokens_KMD[:, group.watched_places]))
-            if side.first_KUD is not None and gradients.first_KUD is not None:
-                pairs.append((side.first_KUD, gradients.first_KUD[:, group.rows]))
-            if side.mean_KUD is not None and gradients.mean_KUD is not None:
-                pairs.append((side.mean_KUD, gradients.mean_KUD[:, group.rows]))
-            torch.autograd.backward([output for output, _ in pairs], [gradient for _, gradient in pairs])
+        for side, group in zip(self._sides(), self._packed.groups, strict=True):
+            places = {"text": group.rows, "token": group.watched_places}
+            sent = [part.tensor.index_select(part.dim, places[part.per]) for part in gradients.parts()]
+            torch.autograd.backward([part.tensor for part in side.parts()], sent)
         self._kept = None
         self._scatter_word_gradient()
 
@@ -361,28 +383,26 @@ class TowerPass:
         self._table.grad = None
 
 
-def _joined(packed: Packed, sides: Sequence[Side], word_table: Tensor, states: States) -> Side:
-    """Group outputs in the order of the texts."""
-    groups = packed.groups
-    if not groups:  # A worker's share of a last, small batch may be empty.
+def _joined(packed: Packed, sides: Iterator[Side], word_table: Tensor, states: States) -> Side:
+    """Group outputs in the order of the texts, without a graph; each is written to its place as it comes."""
+    if not packed.groups:  # A worker's share of a last, small batch may be empty.
         none = word_table.new_zeros(len(states.layers), 0, word_table.shape[-1])
-        asked = (none if wanted else None for wanted in (states.tokens, states.first, states.mean))
-        return Side(none.new_zeros(0, none.shape[-1]), *asked)
-    rows = torch.argsort(torch.cat([group.rows for group in groups]))
-    tokens = first = mean = None
-    if sides[0].tokens_KMD is not None:
-        places = torch.argsort(torch.cat([group.watched_places for group in groups]))
-        tokens = torch.cat([side.tokens_KMD for side in sides if side.tokens_KMD is not None], dim=1)[:, places]
-    if sides[0].first_KUD is not None:
-        first = torch.cat([side.first_KUD for side in sides if side.first_KUD is not None], dim=1)[:, rows]
-    if sides[0].mean_KUD is not None:
-        mean = torch.cat([side.mean_KUD for side in sides if side.mean_KUD is not None], dim=1)[:, rows]
-    return Side(torch.cat([side.pooled_UD for side in sides])[rows], tokens, first, mean)
+        wanted = (states.tokens, states.first, states.mean, states.watched)
+        return Side(none.new_zeros(0, none.shape[-1]), *(none if asked else None for asked in wanted))
+    counts = {"text": packed.texts, "token": packed.watched}
+    whole: Side | None = None
+    for side, group in zip(sides, packed.groups, strict=True):
+        if whole is None:
+            whole = side.changed(lambda part: _room(part, counts[part.per]))
+        places = {"text": group.rows, "token": group.watched_places}
+        for room, part in zip(whole.parts(), side.parts(), strict=True):
+            room.tensor.index_copy_(part.dim, places[part.per], part.tensor.detach())
+    assert whole is not None
+    return whole
 
 
-def _leaves(side: Side) -> Side:
-    def leaf(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.detach().requires_grad_()
-
-    others = (leaf(states) for states in (side.tokens_KMD, side.first_KUD, side.mean_KUD))
-    return Side(side.pooled_UD.detach().requires_grad_(), *others)
+def _room(part: Part, count: int) -> Tensor:
+    """Memory for `count` texts or tokens."""
+    shape = list(part.tensor.shape)
+    shape[part.dim] = count
+    return torch.empty(shape, dtype=part.tensor.dtype, device=part.tensor.device)

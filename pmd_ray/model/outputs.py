@@ -5,14 +5,17 @@ Shapes: B queries, U distinct texts of one tower, D width, K layers, M watched t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Role = Literal["hr", "tail", "head"]
 """Queries go through the query tower; tails and heads through the entity tower."""
+Per = Literal["text", "token"]
+"""What an output has one vector of: a text, or a watched token."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,31 @@ class Side:
     """States of the first token in K layers."""
     mean_KUD: Tensor | None = None
     """Means over each text's tokens in K layers."""
+    watched_KUD: Tensor | None = None
+    """Means over each text's watched tokens in K layers, as often as each was drawn; 0 where a text has none."""
+
+    def parts(self) -> list[Part]:
+        """What there is."""
+        named = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [
+            Part(name, tensor, tensor.dim() - 2, "token" if name == "tokens_KMD" else "text")
+            for name, tensor in named
+            if tensor is not None
+        ]
+
+    def changed(self, change: Callable[[Part], Tensor]) -> Side:
+        """The same of what a function makes of each part."""
+        return Side(**{part.name: change(part) for part in self.parts()})
+
+
+class Part(NamedTuple):
+    """One tensor of a `Side`."""
+
+    name: str
+    tensor: Tensor
+    dim: int
+    """Along which its texts or tokens lie."""
+    per: Per
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,29 @@ Linear layers see one matrix of all tokens; attention runs over texts of equal l
 of the Hugging Face module, and so are the results (tests/model/test_packed_bert.py). Dropout is drawn as in
 `model/dropout.py`.
 
-Shapes: T tokens, R texts of one length, n tokens of each, H heads, D width.
+Shapes: T tokens, P >= T rows as a product wants them (those behind the tokens are read by nobody, and get no gradient),
+R texts of one length, n tokens of each, H heads, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from pmd_ray.model.dropout import Drawn, nothing_dropped
-from pmd_ray.model.products import linear
+from pmd_ray.model.products import linear, whole_rows
 
-Draw = Callable[[range, Sequence[int], float], Tensor | None]
-"""Some texts, how many factors each wants, and the chance to be dropped, to factors end to end."""
+
+class Draw(Protocol):
+    """`dropout.Drawn`, or what drops nothing."""
+
+    def __call__(self, texts: range, sizes: Sequence[int], chance: float, *, more: int = 0) -> Tensor | None:
+        """Factors end to end."""
+        ...
 
 
 def is_bert(tower: nn.Module) -> bool:
@@ -75,24 +81,28 @@ def states(
     draw: Draw = Drawn(key, numbers, x_TD.dtype) if tower.training else nothing_dropped
     lengths = [tokens for texts, tokens in buckets for _ in range(texts)]
     x_TD = _dropped(x_TD, lengths, table.dropout.p, draw)
-    found = {0: x_TD}
+    found, tokens = {0: x_TD}, len(x_TD)
+    more = whole_rows(x_TD) - tokens
+    x_PD = pad(x_TD, (0, 0, 0, more)) if more else x_TD
     for number, layer in enumerate(tower.encoder.layer, start=1):
-        attention_TD = _attention(layer.attention.self, x_TD, buckets, attended_T, draw)
-        x_TD = _added(layer.attention.output, attention_TD, x_TD, lengths, draw)
+        attention_PD = _attention(layer.attention.self, x_PD, buckets, attended_T, draw)
+        x_PD = _added(layer.attention.output, attention_PD, x_PD, lengths, draw)
         inner = layer.intermediate
-        x_TD = _added(layer.output, inner.intermediate_act_fn(linear(inner.dense, x_TD)), x_TD, lengths, draw)
-        found[number] = x_TD
-    return x_TD, [found[number] for number in layers]
+        x_PD = _added(layer.output, inner.intermediate_act_fn(linear(inner.dense, x_PD)), x_PD, lengths, draw)
+        if number in layers or number == len(tower.encoder.layer):
+            found[number] = x_PD[:tokens]
+    return found[len(tower.encoder.layer)], [found[number] for number in layers]
 
 
 def _attention(
-    attention: Any, x_TD: Tensor, buckets: Sequence[tuple[int, int]], attended_T: Tensor | None, draw: Draw
+    attention: Any, x_PD: Tensor, buckets: Sequence[tuple[int, int]], attended_T: Tensor | None, draw: Draw
 ) -> Tensor:
-    """[T, D] of all heads side by side."""
+    """[P, D] of all heads side by side."""
     sizes = [texts * tokens for texts, tokens in buckets]
-    parts = tuple(linear(layer, x_TD) for layer in (attention.query, attention.key, attention.value))
+    more = len(x_PD) - sum(sizes)
+    parts = (linear(layer, x_PD) for layer in (attention.query, attention.key, attention.value))
     # `split` and not slices: a slice's gradient is as large as what it was cut from.
-    whole = zip(*(torch.split(part, sizes) for part in parts), strict=True)
+    whole = zip(*(torch.split(part, [*sizes, more])[: len(sizes)] for part in parts), strict=True)
     seen = [None] * len(sizes) if attended_T is None else torch.split(attended_T, sizes)
     found, first = [], 0
     for (texts, tokens), cut, attended in zip(buckets, whole, seen, strict=True):
@@ -104,6 +114,8 @@ def _attention(
         )
         first += texts
         found.append(_heads(query, key, value, mask, factors).transpose(1, 2).reshape(texts * tokens, -1))
+    if more:
+        found.append(x_PD.new_zeros(more, found[0].shape[1]))
     return torch.cat(found) if len(found) > 1 else found[0]
 
 
@@ -119,20 +131,21 @@ def _heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, facto
     return out
 
 
-def _added(output: Any, x_TF: Tensor, before_TD: Tensor, lengths: Sequence[int], draw: Draw) -> Tensor:
+def _added(output: Any, x_PF: Tensor, before_PD: Tensor, lengths: Sequence[int], draw: Draw) -> Tensor:
     """The end of either half of a layer: a linear layer, dropout, what was before, a LayerNorm."""
-    x_TD = linear(output.dense, x_TF)
-    factors = _factors(x_TD, lengths, output.dropout.p, draw)
-    summed = x_TD + before_TD if factors is None else torch.addcmul(before_TD, x_TD, factors)
+    x_PD = linear(output.dense, x_PF)
+    factors = _factors(x_PD, lengths, output.dropout.p, draw)
+    summed = x_PD + before_PD if factors is None else torch.addcmul(before_PD, x_PD, factors)
     normalised: Tensor = output.LayerNorm(summed)
     return normalised
 
 
-def _dropped(x_TD: Tensor, lengths: Sequence[int], chance: float, draw: Draw) -> Tensor:
-    factors = _factors(x_TD, lengths, chance, draw)
-    return x_TD if factors is None else x_TD * factors
+def _dropped(x_PD: Tensor, lengths: Sequence[int], chance: float, draw: Draw) -> Tensor:
+    factors = _factors(x_PD, lengths, chance, draw)
+    return x_PD if factors is None else x_PD * factors
 
 
-def _factors(x_TD: Tensor, lengths: Sequence[int], chance: float, draw: Draw) -> Tensor | None:
-    factors = draw(range(len(lengths)), [length * x_TD.shape[1] for length in lengths], chance)
-    return None if factors is None else factors.view(x_TD.shape)
+def _factors(x_PD: Tensor, lengths: Sequence[int], chance: float, draw: Draw) -> Tensor | None:
+    width, more = x_PD.shape[1], len(x_PD) - sum(lengths)
+    factors = draw(range(len(lengths)), [length * width for length in lengths], chance, more=more * width)
+    return None if factors is None else factors.view(x_PD.shape)

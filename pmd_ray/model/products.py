@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+ROWS = 32
+"""What a number of rows is a multiple of: 2 % more than needed in groups of 1,024 tokens."""
+
 
 def linear(layer: nn.Linear, x_TI: Tensor) -> Tensor:
     """[T, O] = x W^T + b, as the layer itself gives it but for the order of the sums."""
@@ -43,6 +46,16 @@ def onednn_is_faster() -> bool:
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+
+
+def whole_rows(x_TI: Tensor) -> int:
+    """How many rows to multiply at least, those of `x` included, where more of them would be as good.
+
+    oneDNN keeps what it has prepared for each number of rows, and asks for memory in sizes that follow from it: of
+    many different numbers a heap is left with more holes than data (1.7 GB after 1,200 products, 0.1 GB so).
+    """
+    rows = len(x_TI)
+    return rows + -rows % ROWS if _by_onednn(x_TI) else rows
 
 
 def _by_onednn(x_TI: Tensor) -> bool:

@@ -19,24 +19,21 @@ class ReadyStages:
         longest = tree.longest_from(cost)
         self._rank = {key: (-longest[key], place, key) for place, key in enumerate(tree.stages)}
         self._heap: list[tuple[float, int, str]] = []
-        self._offered: list[str] = []
         self._later: list[tuple[float, str]] = []
 
     def offer(self, keys: Iterable[str]) -> None:
-        """Stages that come up from the next turn on."""
-        self._offered += keys
+        """Stages that come up in their order, in this turn too."""
+        for key in keys:
+            heapq.heappush(self._heap, self._rank[key])
 
     def offer_at(self, key: str, at: float) -> None:
         """A stage that comes up in the first turn at or after a time."""
         heapq.heappush(self._later, (at, key))
 
     def turn(self, now: float) -> None:
-        """A new turn: what has been offered, and what is due, comes up."""
+        """A new turn: what is due comes up."""
         while self._later and self._later[0][0] <= now:
-            self._offered.append(heapq.heappop(self._later)[1])
-        for key in self._offered:
-            heapq.heappush(self._heap, self._rank[key])
-        self._offered.clear()
+            self.offer([heapq.heappop(self._later)[1]])
 
     def take(self) -> str | None:
         """The stage that comes next in this turn."""

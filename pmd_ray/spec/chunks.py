@@ -10,7 +10,7 @@ RANKED = {"cpu": (1024, 4128), "cuda": (512, 8192)}
 one apart share few places of a cache, and a product into 8,192 columns took a quarter longer than into 8,256."""
 RANKED_FROM_FILE = 8192, 512
 """The same where vectors lie in a file, which is read from end to end for each block of queries."""
-SCORE_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}
+SCORE_CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}
 """Of a matrix of a training batch's scores at most: larger ones are made some rows at a time. A GPU has the memory, and
 pays for each small product. A change changes sums in their last digits in batches above the root."""
 SCORE_BYTES = 7

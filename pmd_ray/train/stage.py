@@ -183,7 +183,7 @@ class _Training:
             raise EncoderError(f"grade '{grade.name}': its teacher reads another vocabulary; masks would not fit")
         self.model = self._student(teacher.model if teacher else None)
         self.objective = Objective(grade, self._setting(teacher.model if teacher else None)).to(workers.device)
-        watches = self.objective.student_states.tokens
+        watches = self.objective.student_states.watches
         pieces = shop.source.wordpieces
         self.batches = Batches(
             shop.texts,

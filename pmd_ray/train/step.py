@@ -232,11 +232,12 @@ class Step:
         norms = self._part_gradients(parts, merged) if detailed else {}
         self._forget_gradients()
         torch.autograd.backward(total)
+        self._remember(merged[self._student_sight("label")], facts, batch)
+        del taught, facts  # a large batch's are as much as a group's graph
         for sight, (hr, tail) in passes.items():
             hr.backward(_gradients(merged[sight].hr, pieces[sight]["hr"]))
             tail.backward(_gradients(merged[sight].tail, pieces[sight]["tail"]))
         norm = self._update(done, total.detach())
-        self._remember(merged[self._student_sight("label")], facts, batch)
         told = [total, norm, self.model.log_inverse_t, *parts.values(), *norms.values()]
         return Launched(
             number=done + 1,
@@ -302,12 +303,13 @@ class Step:
         }
 
     def _packed(self, texts: TowerBatch, sight: Sight) -> Packed:
-        hides = sight == "masked" and self.grade.mask.replace == "attention"
+        hides, watches = sight == "masked" and self.grade.mask.replace == "attention", self._states(sight).watches
         return pack(
             texts.tokens,
             ids=texts.student_ids if sight == "masked" else None,
             hidden=texts.drawn.places if hides else None,
-            watched=texts.watched.places if self._states(sight).tokens else None,
+            watched=texts.watched.places if watches else None,
+            watched_weights=texts.watched.weights if watches else None,
             numbers=texts.numbers,
             group_rows=self.grade.optimiser.micro_batch,
             device=self.workers.device,
@@ -345,10 +347,8 @@ class Step:
                 found = self.workers.gather(tensor, dim, lengths=lengths)
                 return found.requires_grad_() if leaf else found
 
-            texts, watched = shares.texts[tower], shares.watched[tower]
-            asked = ((side.tokens_KMD, watched), (side.first_KUD, texts), (side.mean_KUD, texts))
-            others = (None if states is None else gathered(states, 1, lengths) for states, lengths in asked)
-            return Side(gathered(side.pooled_UD, 0, texts), *others)
+            lengths = {"text": shares.texts[tower], "token": shares.watched[tower]}
+            return side.changed(lambda part: gathered(part.tensor, part.dim, lengths[part.per]))
 
         return Outputs(of(outputs.hr, "hr"), of(outputs.tail, "tail"))
 
@@ -434,11 +434,7 @@ class Step:
 
     def _part_gradients(self, parts: dict[str, Tensor], merged: dict[Sight, Outputs]) -> dict[str, Tensor]:
         leaves = [
-            leaf
-            for outputs in merged.values()
-            for side in (outputs.hr, outputs.tail)
-            for leaf in (side.pooled_UD, side.tokens_KMD, side.first_KUD, side.mean_KUD)
-            if leaf is not None
+            leaf for outputs in merged.values() for side in (outputs.hr, outputs.tail) for _, leaf, _, _ in side.parts()
         ]
         norms = {}
         for name, part in self.objective.weighted(parts).items():
@@ -453,7 +449,7 @@ class Step:
         sides = (batch.hr, batch.tail)
         tokens = len(self._sights()) * sum(len(side.tokens.ids.values) for side in sides)
         texts = empty = 0
-        if self.objective.student_states.tokens:
+        if self.objective.student_states.watches:
             for role in self.grade.mask.loss_sequences:
                 if role in batch.rows:
                     side = batch.hr if role == "hr" else batch.tail
@@ -474,12 +470,8 @@ def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:
 def _gradients(side: Side, mine: tuple[slice, slice]) -> Side:
     """The gradients of this worker's own rows; zeros where a loss did not use an output."""
 
-    def of(tensor: Tensor | None, part: slice) -> Tensor | None:
-        return None if tensor is None else _gradient(tensor)[:, part]
-
-    rows, tokens = mine
-    whole = (of(states, rows) for states in (side.first_KUD, side.mean_KUD))
-    return Side(_gradient(side.pooled_UD)[rows], of(side.tokens_KMD, tokens), *whole)
+    parts = dict(zip(("text", "token"), mine, strict=True))
+    return side.changed(lambda part: _gradient(part.tensor)[(slice(None),) * part.dim + (parts[part.per],)])
 
 
 def _gradient(tensor: Tensor) -> Tensor:

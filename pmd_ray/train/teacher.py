@@ -175,8 +175,13 @@ class Teacher:
 
     def _looked_up(self, tower: str, texts: TowerBatch, with_states: bool) -> Side:
         vectors = self._tables[tower].rows(texts.text_keys)
-        no_tokens = vectors.new_zeros(len(self._states.layers), 0, vectors.shape[-1])
-        return Side(vectors, no_tokens if with_states and self._states.tokens else None)
+        layers, (count, width) = len(self._states.layers), vectors.shape
+        asked = self._states if with_states else States()
+        return Side(  # where a table will do, no token is watched
+            vectors,
+            tokens_KMD=vectors.new_zeros(layers, 0, width) if asked.tokens else None,
+            watched_KUD=vectors.new_zeros(layers, count, width) if asked.watched else None,
+        )
 
     def _packed(self, texts: TowerBatch, sight: Sight, states: States) -> Packed:
         hides = sight == "masked" and self._grade.mask.replace == "attention"
@@ -184,7 +189,8 @@ class Teacher:
             texts.tokens,
             ids=texts.teacher_ids if sight == "masked" else None,
             hidden=texts.teacher_drawn.places if hides else None,
-            watched=texts.watched.places if states.tokens else None,
+            watched=texts.watched.places if states.watches else None,
+            watched_weights=texts.watched.weights if states.watches else None,
             device=self._device,
         )
 

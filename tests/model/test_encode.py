@@ -21,7 +21,8 @@ from pmd_ray.model.source import build_tower
 from pmd_ray.spec.ragged import TokenRows
 
 TEXTS = 11
-EVERY = States(tokens=True, first=True, mean=True, layers=(1, 3))
+EVERY = States(tokens=True, first=True, mean=True, watched=True, layers=(1, 3))
+NAMES = ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD", "watched_KUD")
 
 
 def a_tower(*, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -50,6 +51,12 @@ class Plain:
     tokens_KMD: Tensor
     first_KUD: Tensor
     mean_KUD: Tensor
+    watched_KUD: Tensor
+
+
+def watched_weights(rows: TokenRows) -> np.ndarray:
+    """Every third token was drawn three times."""
+    return np.where(np.arange(len(watched_places(rows))) % 3 == 0, 3, 1)
 
 
 def plain(
@@ -74,7 +81,13 @@ def plain(
     tokens = [state[row_of[watched], watched - rows.ids.offsets[row_of[watched]]] for state in states]
     means = [(state * weight).sum(1) / weight.sum(1) for state in states]
     first = torch.stack([state[:, 0] for state in states])
-    return Plain(normalize(pooled, dim=-1), torch.stack(tokens), first, torch.stack(means))
+    of_watched = torch.zeros(len(layers), *pooled.shape, dtype=pooled.dtype)
+    weights = torch.as_tensor(watched_weights(rows), dtype=pooled.dtype)
+    for row in set(row_of[watched].tolist()):
+        mine = torch.as_tensor(row_of[watched] == row)
+        for layer, state in enumerate(tokens):
+            of_watched[layer, row] = (state[mine] * weights[mine, None]).sum(0) / weights[mine].sum()
+    return Plain(normalize(pooled, dim=-1), torch.stack(tokens), first, torch.stack(means), of_watched)
 
 
 def closeness(dtype: torch.dtype) -> dict[str, Any]:
@@ -89,11 +102,11 @@ def test_vectors_are_those_of_plain_transformers(dtype: torch.dtype, pooling: An
     with torch.no_grad():
         expected = plain(tower, rows, pooling=pooling)
     for group_rows in (1, 4, 64):
-        packed = pack(rows, watched=watched_places(rows), group_rows=group_rows)
+        packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=group_rows)
         assert len(packed.groups) == -(-TEXTS // group_rows)
         side = encode(tower, packed, pooling=pooling, states=EVERY)
         assert side.pooled_UD.dtype == dtype and not side.pooled_UD.requires_grad
-        for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD"):
+        for name in NAMES:
             torch.testing.assert_close(getattr(side, name), getattr(expected, name), **closeness(dtype))
 
 
@@ -133,7 +146,7 @@ def test_groups_hold_texts_of_similar_length() -> None:
 def weighted(side: Side | Plain) -> Tensor:
     """A loss that pulls every output in its own direction."""
     total = torch.zeros((), dtype=side.pooled_UD.dtype)
-    for number, output in enumerate((side.pooled_UD, side.tokens_KMD, side.first_KUD, side.mean_KUD)):
+    for number, output in enumerate(getattr(side, name) for name in NAMES):
         assert output is not None
         luck = torch.Generator().manual_seed(number)
         total = total + (output * torch.randn(output.shape, generator=luck, dtype=output.dtype)).sum()
@@ -165,7 +178,7 @@ def test_gradients_are_those_of_one_padded_batch(dtype: torch.dtype) -> None:
     assert (expected["embeddings.word_embeddings.weight"] == 0).all(1).any(), "words that no text has"
     tolerance = 1e-5 if dtype == torch.float32 else 1e-9
     for recompute, group_rows in ((True, 1), (True, 4), (True, 64), (False, 3), (False, 64)):
-        packed = pack(rows, watched=watched_places(rows), group_rows=group_rows)
+        packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=group_rows)
         found = gradients_after(tower, a_pass(tower, packed, recompute=recompute))
         assert found.keys() == expected.keys()
         scale = max(float(gradient.norm()) for gradient in expected.values())
@@ -178,7 +191,7 @@ def test_gradients_are_those_of_one_padded_batch(dtype: torch.dtype) -> None:
 def test_gradients_add_up_over_passes() -> None:
     """A shared tower, or a second view of the batch: what is there already stays."""
     tower, rows = a_tower().train(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), group_rows=4)
+    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
     once = gradients_after(tower, a_pass(tower, packed, recompute=True))
     tower.zero_grad(set_to_none=True)
     for recompute in (True, False):
@@ -192,7 +205,7 @@ def test_gradients_add_up_over_passes() -> None:
 def test_dropout_repeats_when_a_group_is_run_again() -> None:
     """Bitwise equal outputs and gradients with the graph kept and recomputed; another seed drops other units."""
     tower, rows = a_tower(dropout=0.3, dtype=torch.float32).train(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), group_rows=4)
+    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
     kept, again = (a_pass(tower, packed, recompute=recompute) for recompute in (False, True))
     other = a_pass(tower, packed, recompute=True, seed=1)
     assert torch.equal(kept.side.pooled_UD, again.side.pooled_UD)
@@ -233,7 +246,7 @@ def test_a_text_drops_the_same_in_any_group_and_company() -> None:
 def test_every_group_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of torch's dropout, where a tower is padded."""
     tower, rows = a_tower().train(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), group_rows=4)
+    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
     for recompute, expected in ((False, [0, 1, 2]), (True, [0, 1, 2, 0, 1, 2])):
         called: list[int] = []
         monkeypatch.setattr(torch, "manual_seed", called.append)
@@ -247,7 +260,7 @@ def test_every_group_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
 def test_only_what_is_asked_for_is_handed_out() -> None:
     tower, rows = a_tower().eval(), some_rows()
     side = encode(tower, pack(rows), pooling="mean")
-    assert side.tokens_KMD is None and side.first_KUD is None and side.mean_KUD is None
+    assert [part.name for part in side.parts()] == ["pooled_UD"]
     passed = a_pass(tower, pack(rows), recompute=True, states=States())
     assert passed.side.tokens_KMD is None and passed.side.pooled_UD.is_leaf
 
@@ -257,6 +270,7 @@ def test_nothing_watched_gives_no_tokens() -> None:
     packed = pack(rows, watched=np.zeros(0, dtype=np.int64), group_rows=4)
     passed = a_pass(tower, packed, recompute=True)
     assert passed.side.tokens_KMD is not None and passed.side.tokens_KMD.shape == (2, 0, 32)
+    assert passed.side.watched_KUD is not None and not passed.side.watched_KUD.any()
     assert gradients_after(tower, passed)
 
 
@@ -274,13 +288,13 @@ def test_a_pass_over_no_texts() -> None:
 def test_half_precision_leaves_as_fp32() -> None:
     """Losses see fp32 at least; under autocast, vectors are near those of fp32."""
     tower, rows = a_tower(dtype=torch.float32).eval(), some_rows()
-    packed = pack(rows, watched=watched_places(rows))
+    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows))
     side = encode(
         tower, packed, pooling="mean", states=EVERY, autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16)
     )
     exact = encode(tower, packed, pooling="mean")
-    outputs = (side.pooled_UD, side.tokens_KMD, side.first_KUD, side.mean_KUD)
-    assert {output.dtype for output in outputs if output is not None} == {torch.float32} and None not in outputs
+    assert [part.name for part in side.parts()] == list(NAMES)
+    assert {part.tensor.dtype for part in side.parts()} == {torch.float32}
     torch.testing.assert_close(side.pooled_UD, exact.pooled_UD, rtol=0, atol=0.05)
     assert not torch.equal(side.pooled_UD, exact.pooled_UD)
 
@@ -297,7 +311,7 @@ def test_encoded_vectors_may_enter_any_loss() -> None:
 def test_a_frozen_word_table_gets_no_gradient() -> None:
     tower, rows = a_tower().train(), some_rows()
     word_weights(tower).requires_grad_(False)
-    packed = pack(rows, watched=watched_places(rows), group_rows=4)
+    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
     found = gradients_after(tower, a_pass(tower, packed, recompute=True))
     assert "embeddings.word_embeddings.weight" not in found and len(found) > 10
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -253,9 +254,23 @@ def sides(seed: int, width: int, layers: int, drawn: dict[str, dict[int, list[in
         watched = sum(len(set(positions)) for positions in drawn[tower].values())
         pooled = torch.nn.functional.normalize(torch.randn(5, width, generator=luck, dtype=torch.float64), dim=-1)
         tokens = torch.randn(layers, watched, width, generator=luck, dtype=torch.float64)
-        return Side(pooled.requires_grad_(), tokens.requires_grad_())
+        whole = Side(pooled.requires_grad_(), tokens.requires_grad_())
+        return replace(whole, watched_KUD=means(whole, tower, drawn))
 
     return Outputs(side("hr"), side("tail"))
+
+
+def means(side: Side, tower: str, drawn: dict[str, dict[int, list[int]]]) -> Tensor:
+    """[K, U, D] of each text's watched tokens, with the gradient of the tokens."""
+    assert side.tokens_KMD is not None
+    found = []
+    for layer in range(len(side.tokens_KMD)):
+        for row in range(len(side.pooled_UD)):
+            pairs = states_of(side, tower, row, layer, drawn)
+            many = sum(weight for weight, _ in pairs)
+            zero = torch.zeros(side.pooled_UD.shape[1], dtype=torch.float64)
+            found.append(sum((weight * state for weight, state in pairs), zero) / max(many, 1))
+    return torch.stack(found).view(len(side.tokens_KMD), *side.pooled_UD.shape)
 
 
 def facts(drawn: dict[str, dict[int, list[int]]]) -> Facts:
@@ -403,12 +418,17 @@ def test_widths_decide_on_an_auto_projector() -> None:
 
 def test_what_towers_must_hand_out() -> None:
     last, mapped = mgfd.Options(), mgfd.Options(layers="mapped")
-    assert mgfd.needs(last, setting()) == (States(tokens=True, layers=(2,)), States(tokens=True, layers=(4,)))
+    assert mgfd.needs(last, setting()) == (States(watched=True, layers=(2,)), States(watched=True, layers=(4,)))
     deep = setting(student_layers=3, teacher_layers=12)
     assert mgfd.needs(mapped, deep) == (
-        States(tokens=True, layers=(1, 2, 3)),
-        States(tokens=True, layers=(4, 8, 12)),
+        States(watched=True, layers=(1, 2, 3)),
+        States(watched=True, layers=(4, 8, 12)),
     )
+    for by_token in (mgfd.Options(feature="tokens"), mgfd.Options(projector="generation")):
+        assert mgfd.needs(by_token, setting()) == (
+            States(tokens=True, layers=(2,)),
+            States(tokens=True, layers=(4,)),
+        )
     assert mgfd.needs(mgfd.Options(feature="sequence"), setting()) == (States(), States())
 
 
@@ -436,10 +456,7 @@ def test_the_released_feature_loss_is_bounded_by_4_over_d() -> None:
     """2.2, C6: opposite unit vectors give 4 / D for each input; summed over dimensions it is 4."""
     one = {"hr": {row: [1] for row in range(5)}, "tail": {row: [1] for row in range(5)}}
     student = sides(1, D, 1, one)
-    assert student.hr.tokens_KMD is not None and student.tail.tokens_KMD is not None
-    teacher = Outputs(
-        Side(student.hr.pooled_UD, -student.hr.tokens_KMD), Side(student.tail.pooled_UD, -student.tail.tokens_KMD)
-    )
+    teacher = Outputs(*(side.changed(lambda part: -part.tensor) for side in (student.hr, student.tail)))
     for reduction, bound in (("mean", 2 * 4 / D), ("sum_dims", 2 * 4.0)):
         loss = mgfd.make(mgfd.Options.model_validate({"reduction": reduction}), setting())
         assert loss(student, teacher, facts(one)).item() == pytest.approx(bound)
@@ -450,16 +467,18 @@ def test_layernorm_is_torchs() -> None:
     torch.testing.assert_close(prepared(vector, mgfd.Options(normalise="layernorm")), layer_norm(vector, (D,)))
 
 
-def test_pooling_does_not_loop_over_rows() -> None:
+@pytest.mark.parametrize("projector", ["none", "generation"])
+def test_pooling_does_not_loop_over_rows(projector: str) -> None:
     """C12: the released loop's backward pass is quadratic in the batch; here the graph does not grow with it."""
+    options = mgfd.Options.model_validate({"projector": projector})
 
     def nodes(texts: int) -> int:
         watched = Watched(torch.arange(texts).repeat_interleave(2), torch.ones(2 * texts, dtype=torch.long))
         tokens = torch.randn(1, 2 * texts, D, requires_grad=True)
-        side = Side(torch.randn(texts, D), tokens)
+        side = Side(torch.randn(texts, D), tokens, watched_KUD=torch.randn(1, texts, D, requires_grad=True))
         rows: dict[Role, Tensor] = {"hr": torch.arange(texts), "tail": torch.arange(texts)}
         every = Facts(rows, torch.ones(1) > 0, torch.ones(1) > 0, {"hr": watched, "tail": watched})
-        loss = mgfd.make(mgfd.Options(), setting())(Outputs(side, side), Outputs(side, side), every)
+        loss = mgfd.make(options, setting())(Outputs(side, side), Outputs(side, side), every)
         seen, left = set(), [loss.grad_fn]
         while left:
             node = left.pop()

@@ -14,13 +14,13 @@ from reference import small
 from torch import Tensor, nn
 
 from pmd_ray.model import encode as under_test
-from pmd_ray.model import packed_bert
+from pmd_ray.model import packed_bert, products
 from pmd_ray.model.dropout import Drawn, nothing_dropped
 from pmd_ray.model.encode import Packed, encode, pack
 from pmd_ray.model.losses import States
 from pmd_ray.spec.ragged import Ragged, TokenRows
 
-EVERY = States(tokens=True, first=True, mean=True, layers=(0, 2, 3))
+EVERY = States(tokens=True, first=True, mean=True, watched=True, layers=(0, 2, 3))
 WORDS = 30
 
 
@@ -61,7 +61,7 @@ def test_states_are_those_of_the_padded_way(given_texts: Any, hides: bool, token
     assert all(len(group.words) <= tokens or len(group.rows) == 1 for group in packed.groups)
     with pytest.MonkeyPatch.context() as monkeypatch:
         ours, plain = both(tower, packed, monkeypatch)
-    for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD"):
+    for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD", "watched_KUD"):
         torch.testing.assert_close(getattr(ours, name), getattr(plain, name), rtol=1e-10, atol=1e-10)
 
 
@@ -77,7 +77,7 @@ def test_the_mask_that_nobody_waits_for_is_hugging_faces(given_texts: Any, hides
             if not own:
                 monkeypatch.setattr(under_test, "_hidden_from", lambda tower, group, looks_RL: looks_RL)
             sides.append(encode(tower, packed, pooling="mean", states=EVERY))
-    for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD"):
+    for name in ("pooled_UD", "tokens_KMD", "first_KUD", "mean_KUD", "watched_KUD"):
         torch.testing.assert_close(getattr(sides[0], name), getattr(sides[1], name), rtol=1e-10, atol=1e-10)
 
 
@@ -178,9 +178,9 @@ class Recorder:
         self._next = 0
         self._real = Drawn(0, range(5), torch.float64)
 
-    def __call__(self, texts: range, sizes: list[int], chance: float) -> Tensor | None:
+    def __call__(self, texts: range, sizes: list[int], chance: float, *, more: int = 0) -> Tensor | None:
         factors = self._real(texts, sizes, chance)
-        assert factors is not None
+        assert factors is not None and not more  # float64 is torch's own to multiply
         self.drawn.append((factors, chance))
         return factors
 
@@ -213,6 +213,24 @@ def test_every_dropout_is_where_it_belongs(hides: bool, monkeypatch: pytest.Monk
     assert ours.keys() == plain.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+@given(given_texts=texts(), hides=st.booleans(), dropout=st.sampled_from([0.0, 0.3]), seed=st.integers(0, 2**40))
+def test_rows_behind_the_tokens_change_nothing(given_texts: Any, hides: bool, dropout: float, seed: int) -> None:
+    """As many rows as oneDNN likes: the same states and gradients, with the same draws."""
+    rows, watched, hidden = given_texts
+    tower = a_tower(dropout=dropout, dtype=torch.float32).train()
+    packed = pack(rows, watched=watched, hidden=hidden if hides else None, group_tokens=40)
+    found = []
+    for by_onednn in (True, False):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(products, "onednn_is_faster", lambda by_onednn=by_onednn: by_onednn)
+            torch.manual_seed(seed)
+            found.append(gradients(tower, packed))
+    ours, plain = found
+    assert ours.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + 1e-6)
 
 
 def test_dropout_under_half_precision() -> None:

@@ -87,11 +87,12 @@ class PlainWalk:
         return sorted(ready, key=lambda stage: -self._longest[stage.key])
 
     def _start_ready(self) -> None:
-        free = self._pool.slots() - len(self._running)
-        for stage in self._ready():
-            if free <= 0:
-                return
+        free, ready = self._pool.slots() - len(self._running), self._ready()
+        while free > 0 and ready:
+            stage = ready.pop(0)
             if self._is_elsewhere(stage.key):
+                if stage.key in self.result.done:  # its students may start in this very turn
+                    ready = self._ready()
                 continue
             self._running.add(stage.key)
             self._listen(StageBegun(stage.key))

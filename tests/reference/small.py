@@ -15,7 +15,7 @@ from pmd_ray.model.bi_encoder import BiEncoder
 from pmd_ray.model.build import build_student
 from pmd_ray.model.encode import TowerPass, encode, pack
 from pmd_ray.model.losses import States
-from pmd_ray.model.outputs import Facts, Outputs, Side, Watched
+from pmd_ray.model.outputs import Facts, Outputs, Part, Side, Watched
 from pmd_ray.model.source import Source, load_source
 from pmd_ray.spec.dataset import TextConfig
 from pmd_ray.spec.draft import build_chain
@@ -144,7 +144,8 @@ def student_passes(
             pack(
                 texts.tokens,
                 ids=texts.student_ids,
-                watched=texts.watched.places if states.tokens else None,
+                watched=texts.watched.places if states.watches else None,
+                watched_weights=texts.watched.weights if states.watches else None,
                 group_rows=group_rows,
             ),
             pooling=model.pooling,
@@ -162,7 +163,12 @@ def teacher_outputs(model: BiEncoder, batch: Batch, states: States) -> Outputs:
     sides = [
         encode(
             getattr(model, tower),
-            pack(texts.tokens, ids=texts.teacher_ids, watched=texts.watched.places if states.tokens else None),
+            pack(
+                texts.tokens,
+                ids=texts.teacher_ids,
+                watched=texts.watched.places if states.watches else None,
+                watched_weights=texts.watched.weights if states.watches else None,
+            ),
             pooling=model.pooling,
             states=states,
         )
@@ -174,11 +180,7 @@ def teacher_outputs(model: BiEncoder, batch: Batch, states: States) -> Outputs:
 def gradients_of(side: Side) -> Side:
     """Those of a pass's leaves, zero where no loss read one."""
 
-    def of(tensor: torch.Tensor | None) -> torch.Tensor | None:
-        if tensor is None:
-            return None
-        return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+    def of(part: Part) -> torch.Tensor:
+        return torch.zeros_like(part.tensor) if part.tensor.grad is None else part.tensor.grad
 
-    pooled = of(side.pooled_UD)
-    assert pooled is not None
-    return Side(pooled, of(side.tokens_KMD), of(side.first_KUD), of(side.mean_KUD))
+    return side.changed(of)

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from reference.plain_walk import PlainWalk
 
@@ -138,6 +138,7 @@ def walked(
     st.integers(0, 10**6),
     st.booleans(),
 )
+@example([[1, 3], [1, 1, 2, 3], [1, 2, 2, 3]], 3, 1, 0.4, 43950, True)  # found stored at a look, and has students
 def test_the_same_stages_in_the_same_order(
     layers: list[list[int]], seeds: int, slots: int, trouble: float, seed: int, controls: bool
 ) -> None:

@@ -121,7 +121,7 @@ def test_it_is_frozen_and_without_dropout(folder: Path) -> None:
     packed = teacher.packed(batch, "masked", with_states=True)
     first, again = (teacher.outputs(batch, packed, with_states=True) for _ in range(2))
     assert torch.equal(first.hr.pooled_UD, again.hr.pooled_UD) and not first.hr.pooled_UD.requires_grad
-    assert first.tail.tokens_KMD is not None and not first.tail.tokens_KMD.requires_grad
+    assert first.tail.watched_KUD is not None and not first.tail.watched_KUD.requires_grad
     for step in range(2):
         log = found.step.run(found.batches.make(0, step), epoch=0, step=step, done=2 + step, detailed=False)
         assert log.parts["feature"] > 0 and log.parts["score"] > 0

@@ -39,7 +39,14 @@ class States:
     """At the first token."""
     mean: bool = False
     """Mean over a text's tokens."""
+    watched: bool = False
+    """Mean over a text's watched tokens: a fifth of the numbers of all of them."""
     layers: tuple[int, ...] = ()
+
+    @property
+    def watches(self) -> bool:
+        """Whether there must be watched tokens."""
+        return self.tokens or self.watched
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ quadratic in the batch (C12); here pooling is one indexed sum.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -18,7 +20,7 @@ from pmd_ray.spec.loss import LossOptions
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from pmd_ray.model.outputs import Facts, Outputs, Role, Side
+    from pmd_ray.model.outputs import Facts, Outputs, Role, Side, Watched
 
 ROLE = "feature"
 
@@ -55,7 +57,14 @@ def needs(options: Options, setting: Setting) -> tuple[States, States]:
     depth = setting.student_layers
     student = tuple(range(1, depth + 1)) if options.layers == "mapped" else (depth,)
     teacher = tuple(place * setting.teacher_layers // depth for place in student)
-    return States(tokens=True, layers=student), States(tokens=True, layers=teacher)
+    by_token = _by_token(options)
+    asked = States(tokens=by_token, watched=not by_token)
+    return replace(asked, layers=student), replace(asked, layers=teacher)
+
+
+def _by_token(options: Options) -> bool:
+    """Whether each token's own state is compared: a mean may be taken before a linear projector, not before others."""
+    return options.feature == "tokens" or options.projector == "generation"
 
 
 def make(options: Options, setting: Setting) -> nn.Module:
@@ -114,18 +123,31 @@ def _pooled_gap(role: Role, mine: Side, theirs: Side, facts: Facts, projector: n
     """Gap of the weighted mean of each text's watched tokens, averaged over layers."""
     watched = facts.watched["hr" if role == "hr" else "tail"]
     texts = len(mine.pooled_UD)
-    assert mine.tokens_KMD is not None and theirs.tokens_KMD is not None
     weight_U = watched.weight_M.new_zeros(texts).index_add(0, watched.row_M, watched.weight_M)
     empty_U1 = (weight_U == 0)[:, None]
     gaps = []
-    for mine_MD, theirs_MD in zip(mine.tokens_KMD, theirs.tokens_KMD, strict=True):
-        mine_UD = _pool(projector(mine_MD), watched.row_M, watched.weight_M, weight_U)
-        theirs_UD = _pool(theirs_MD, watched.row_M, watched.weight_M, weight_U)
+    for mine_UD, theirs_UD in _pooled_layers(mine, theirs, watched, weight_U, projector, options):
+        mine_UD, theirs_UD = _normalised(mine_UD, options), _normalised(theirs_UD, options)
         # An empty text's vector is the same constant for both: zero gap, no gradient, whatever `empty` says.
-        mine_UD = _normalised(mine_UD, options).masked_fill(empty_U1, 1.0)
-        theirs_UD = _normalised(theirs_UD, options).masked_fill(empty_U1, 1.0)
+        mine_UD, theirs_UD = mine_UD.masked_fill(empty_U1, 1.0), theirs_UD.masked_fill(empty_U1, 1.0)
         gaps.append(_mean_gap(mine_UD, theirs_UD, facts.rows[role], options))
     return sum(gaps[1:], start=gaps[0]) / len(gaps)
+
+
+def _pooled_layers(
+    mine: Side, theirs: Side, watched: Watched, weight_U: Tensor, projector: nn.Module, options: Options
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Both models' means [U, D] of each layer, the student's projected."""
+    if not _by_token(options):
+        assert mine.watched_KUD is not None and theirs.watched_KUD is not None
+        yield from zip(map(projector, mine.watched_KUD), theirs.watched_KUD, strict=True)
+        return
+    assert mine.tokens_KMD is not None and theirs.tokens_KMD is not None
+    for mine_MD, theirs_MD in zip(mine.tokens_KMD, theirs.tokens_KMD, strict=True):
+        yield (
+            _pool(projector(mine_MD), watched.row_M, watched.weight_M, weight_U),
+            _pool(theirs_MD, watched.row_M, watched.weight_M, weight_U),
+        )
 
 
 def _pool(tokens_MD: Tensor, row_M: Tensor, weight_M: Tensor, weight_U: Tensor) -> Tensor:
