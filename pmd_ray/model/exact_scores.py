@@ -57,9 +57,12 @@ class ExactScores:
 
     def rough(self, queries_bD: Tensor, columns: slice, room_bW: Tensor) -> Tensor:
         """[b, W] float32, -inf behind the columns' scores; in `room_bW` or in other memory."""
-        entities_cD, width = self._entities[columns], room_bW.shape[1]
-        found_bW = inner_products(queries_bD, pad(entities_cD, (0, 0, 0, width - len(entities_cD))), room_TO=room_bW)
-        found_bW[:, len(entities_cD) :] = -torch.inf
+        entities_WD = self._entities[columns]
+        count, more = len(entities_WD), room_bW.shape[1] - len(entities_WD)
+        if more:
+            entities_WD = pad(entities_WD, (0, 0, 0, more))
+        found_bW = inner_products(queries_bD, entities_WD, room_TO=room_bW)
+        found_bW[:, count:] = -torch.inf
         return found_bW
 
     def exact(self, rows_b: Tensor, columns: slice) -> Tensor:

@@ -141,7 +141,10 @@ def _asked_again(
 
 
 class _Scratch:
-    """Memory for one block's scores, used again and again: fresh pages would cost as much."""
+    """Memory for one block's scores, used again and again where the product can write to it.
+
+    What oneDNN allocates instead is as large each time, and gets the same pages from the heap.
+    """
 
     def __init__(self, rows: int, columns: int, device: torch.device) -> None:
         self._floats = torch.empty(rows * _padded(columns), dtype=torch.float32, device=device)

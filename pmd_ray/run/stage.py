@@ -123,6 +123,8 @@ def _run_group(
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from pmd_ray.train.workers import BACKENDS
+
     stored = stored_result(stage.out, stage.key)
     # A worker group costs 20 s of starts; a stored stage costs none.
     if stored is not None and (evidence is None or evidence.is_there(stage)):
@@ -141,7 +143,7 @@ def _run_group(
                 "far": far,
                 "gpu": plan.gpu,
             },
-            torch_config=TorchConfig(backend="nccl" if plan.gpu else "gloo"),
+            torch_config=TorchConfig(backend=BACKENDS["cuda" if plan.gpu else "cpu"]),
             scaling_config=ScalingConfig(
                 num_workers=plan.count,
                 use_gpu=plan.gpu,

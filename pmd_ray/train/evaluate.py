@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -168,25 +168,43 @@ def rank_split(
     model.train(was_training)
     _check_finite(entities_ED, asked_AD)
     asked_Q = row.reshape(-1)
-    known = known_of(graph).tails(heads, relations)
+    # Each worker ranks some of the queries, those that ask the same side by side.
+    shares = np.array_split(np.argsort(asked_Q, kind="stable"), workers.size)
+    mine = shares[workers.rank]
     in_file = lies_in_file(graph.num_entities, model.width, workers)
     chunk_queries, chunk_entities = RANKED_FROM_FILE if in_file else (None, None)
     rank = functools.partial(
         rank_queries,
         asked_AD,
         entities_ED,
-        answers,
-        known,
-        asked_Q=asked_Q,
+        answers[mine],
+        known_of(graph).tails(heads[mine], relations[mine]),
+        asked_Q=asked_Q[mine],
         ties=evaluation.ties,
         chunk_queries=chunk_queries,
         chunk_entities=chunk_entities,
     )
-    plain, reranked = rank(), None
+    plain, reranked = _of_all(rank(), shares, workers), None
     if evaluation.rerank is not None:
-        bonus = rerank_bonus(graph, heads, evaluation.rerank.hops)
-        reranked = rank(bonus=bonus, bonus_weight=evaluation.rerank.weight)
+        bonus = rerank_bonus(graph, heads[mine], evaluation.rerank.hops)
+        reranked = _of_all(rank(bonus=bonus, bonus_weight=evaluation.rerank.weight), shares, workers)
     return Ranked(split, queries, plain, reranked)
+
+
+def _of_all(ranks: Ranks, shares: Sequence[Ints], workers: Workers) -> Ranks:
+    """Every worker's ranks, in the order of the queries.
+
+    Args:
+        ranks: This worker's, in the order of its share.
+        shares: Which queries each worker has.
+    """
+    lengths, back = [len(share) for share in shares], np.argsort(np.concatenate(shares))
+
+    def gathered(column: np.ndarray) -> np.ndarray:
+        whole: np.ndarray = workers.gather(torch.as_tensor(column).to(workers.device), lengths=lengths).cpu().numpy()
+        return whole[back]
+
+    return Ranks(*(gathered(getattr(ranks, field.name)) for field in fields(Ranks)))
 
 
 def _check_finite(*vectors: Tensor) -> None:

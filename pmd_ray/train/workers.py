@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from pmd_ray.spec.disk import storing
 from pmd_ray.spec.errors import StorageError
 
+BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "cpu": "gloo"}
+"""Of a process group: what hosts tell each other goes over gloo, so that no GPU is waited for."""
 PIECE_BYTES = 1 << 26
 """Of a file, sent at once."""
 
@@ -35,7 +37,7 @@ class Workers:
     def current(cls, device: torch.device | None = None) -> Workers:
         """Join the process group that is there, the one `torchrun` describes, or stand alone."""
         if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            dist.init_process_group(BACKENDS["cuda" if torch.cuda.is_available() else "cpu"])
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if device is None:
             device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
@@ -51,10 +53,10 @@ class Workers:
         return self.rank == 0
 
     def counts(self, *lengths: int) -> list[list[int]]:
-        """What all workers hold: of each length those of worker 0, 1, ... A GPU is waited for, once."""
+        """What all workers hold: of each length those of worker 0, 1, ... No GPU is waited for."""
         if self.size == 1:
             return [[length] for length in lengths]
-        mine = torch.tensor(lengths, device=self.device)
+        mine = torch.tensor(lengths)
         every = [torch.zeros_like(mine) for _ in range(self.size)]
         dist.all_gather(every, mine)
         found: list[list[int]] = torch.stack(every, dim=1).tolist()
@@ -64,7 +66,7 @@ class Workers:
         """All workers' rows one after the other along `dim`, whatever their number; no gradient.
 
         Args:
-            lengths: How many each worker has, where that is known; else they are asked, and a GPU waited for.
+            lengths: How many each worker has, where that is known; else they are asked.
         """
         if self.size == 1:
             return tensor.detach()
@@ -88,10 +90,10 @@ class Workers:
         return values
 
     def votes(self, asked: Sequence[bool]) -> list[bool]:
-        """Of each question whether any worker says yes."""
+        """Of each question whether any worker says yes; no GPU is waited for."""
         if self.size == 1:
             return list(asked)
-        return [count > 0 for count in self.total(torch.tensor(asked, dtype=torch.int64, device=self.device)).tolist()]
+        return [count > 0 for count in self.total(torch.tensor(asked, dtype=torch.int64)).tolist()]
 
     def sum_gradients(self, weights: Iterable[nn.Parameter]) -> None:
         """Sum the gradients of every weight over workers, in buckets of 64 MiB.

@@ -13,9 +13,12 @@ import torch
 import torch.distributed as dist
 from reference import tiny_chain
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from pmd_ray.spec.errors import StorageError
+from pmd_ray.spec.evaluation import EvaluationConfig, RerankConfig
 from pmd_ray.spec.results import GradeResult
+from pmd_ray.train import evaluate
 from pmd_ray.train.events import Event, GradeStarted, silent
 from pmd_ray.train.stage import Stage, _Training, train_stage
 from pmd_ray.train.workers import Workers
@@ -85,6 +88,7 @@ def joined(rank: int, size: int, folder: Path) -> None:
     cases = CASES if size == 2 else {"masked means": CASES["masked means"]}
     found = {name: three_steps(case, folder, workers) for name, case in cases.items()}
     torch.save(found, folder / f"found-{size}-{rank}.pt")
+    torch.save(ranked(folder, workers), folder / f"ranked-{size}-{rank}.pt")
     if size == 2:
         (folder / f"refused-{rank}").write_text(_refused(folder, workers))
         (folder / f"apart-{rank}.json").write_text(_apart(folder, workers))
@@ -96,6 +100,28 @@ def joined(rank: int, size: int, folder: Path) -> None:
     assert path.exists() == workers.leads
     assert workers.votes([rank == size - 1, False]) == [True, False]
     dist.destroy_process_group()
+
+
+def ranked(folder: Path, workers: Workers) -> dict[str, Tensor]:
+    """What `rank_split` makes of the same vectors on any number of workers."""
+    chain = tiny_chain.tiny(folder / "tiny", folder / "teachers" / "separate", **SETTINGS)
+    training = _Training(chain.stages[-1], chain.shop, workers, silent)
+
+    def vectors(model: Any, tower: str, rows_of: Any, count: int, **others: Any) -> Tensor:
+        luck = torch.Generator().manual_seed(count + len(tower))
+        return normalize(torch.randn(count, 4, generator=luck), dim=1)
+
+    evaluation = EvaluationConfig(rerank=RerankConfig(hops=1, weight=0.3))
+    with mock.patch.object(evaluate, "encode_all", vectors):
+        split = evaluate.rank_split(
+            training.model, chain.shop.texts, "train", evaluation=evaluation, workers=workers, sample=50
+        )
+    assert split.reranked is not None
+    return {
+        f"{name} {field.name}": torch.as_tensor(getattr(ranks, field.name))
+        for name, ranks in (("plain", split.plain), ("reranked", split.reranked))
+        for field in dataclasses.fields(ranks)
+    }
 
 
 def _refused(folder: Path, workers: Workers) -> str:
@@ -201,8 +227,31 @@ def test_all_workers_hold_equal_weights(found: dict[int, list[dict[str, Any]]], 
                 assert torch.equal(weight, worker[case]["weights"][name]), (case, name)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_worker_ranks_a_part_and_has_all(found: dict[int, list[dict[str, Any]]], folder: Path, size: int) -> None:
+    """To the last bit: ranks, scores and lists depend on the vectors alone."""
+    alone = ranked(folder, tiny_chain.ALONE)
+    assert len(alone["plain ranks"]) == 100 and not torch.equal(alone["plain ranks"], alone["reranked ranks"])
+    for rank in range(size):
+        several = torch.load(folder / f"ranked-{size}-{rank}.pt", weights_only=True)
+        assert several.keys() == alone.keys()
+        for name, column in alone.items():
+            torch.testing.assert_close(several[name], column, rtol=0, atol=0, equal_nan=True)
+
+
+def test_what_hosts_tell_each_other_lies_on_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the host would wait for all that its GPU was given: each step asks for lengths, and for who must leave."""
+    seen: list[str] = []
+    monkeypatch.setattr(dist, "all_gather", lambda every, mine: seen.extend(t.device.type for t in (*every, mine)))
+    monkeypatch.setattr(dist, "all_reduce", lambda values: seen.append(values.device.type))
+    workers = Workers(0, 2, torch.device("meta"))
+    workers.counts(3, 4)
+    workers.votes([True])
+    assert set(seen) == {"cpu"} and len(seen) == 4
+
+
 def test_workers_ask_each_other_for_lengths_once_a_step(found: dict[int, list[dict[str, Any]]]) -> None:
-    """A GPU is waited for each time."""
+    """One waits for the other each time."""
     assert {case["asked"] == [1, 1, 1] for size in (2, 3) for worker in found[size] for case in worker.values()} == {
         True
     }
