@@ -90,9 +90,9 @@ def by_kind(step: Any, number: int) -> Phases:
     """Seconds of one step by kind."""
     drawn = Drawn.__call__
 
-    def recorded(*arguments: Any) -> Any:
+    def recorded(*arguments: Any, **named: Any) -> Any:
         with record_function(DRAWS):
-            return drawn(*arguments)
+            return drawn(*arguments, **named)
 
     with patch.object(Drawn, "__call__", recorded), profile(activities=[ProfilerActivity.CPU]) as seen:
         step(number)

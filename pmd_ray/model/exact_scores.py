@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pmd_ray.model.products import inner_products
+from pmd_ray.model.products import inner_products, whole_rows
 
-# Shapes: Q queries, E entities, D width, b and c rows of a block of them, W >= c, N pairs.
+# Shapes: Q queries, E entities, D width, b and c rows of a block of them, p >= b, W >= c, N pairs.
 GRID_BITS = 26
 _UNIT = 2.0**-24
 """Unit roundoff of float32."""
@@ -52,18 +52,19 @@ class ExactScores:
         return (width + 16) * _UNIT * (self.longest + abs(bonus)) * (1 + width * _UNIT) + 2.0**-120
 
     def queries(self, rows_b: Tensor) -> Tensor:
-        """[b, D] float32, for `rough`."""
-        return self._queries[rows_b]
+        """[p, D] float32, for `rough`: b rows, and zeros behind them where a product wants more."""
+        found_bD = self._queries[rows_b]
+        return pad(found_bD, (0, 0, 0, whole_rows(found_bD) - len(found_bD)))
 
-    def rough(self, queries_bD: Tensor, columns: slice, room_bW: Tensor) -> Tensor:
-        """[b, W] float32, -inf behind the columns' scores; in `room_bW` or in other memory."""
+    def rough(self, queries_pD: Tensor, columns: slice, room_pW: Tensor) -> Tensor:
+        """[p, W] float32, -inf behind the columns' scores; in `room_pW` or in other memory."""
         entities_WD = self._entities[columns]
-        count, more = len(entities_WD), room_bW.shape[1] - len(entities_WD)
+        count, more = len(entities_WD), room_pW.shape[1] - len(entities_WD)
         if more:
             entities_WD = pad(entities_WD, (0, 0, 0, more))
-        found_bW = inner_products(queries_bD, entities_WD, room_TO=room_bW)
-        found_bW[:, count:] = -torch.inf
-        return found_bW
+        found_pW = inner_products(queries_pD, entities_WD, room_TO=room_pW)
+        found_pW[:, count:] = -torch.inf
+        return found_pW
 
     def exact(self, rows_b: Tensor, columns: slice) -> Tensor:
         """[b, c] float64, without rounding."""

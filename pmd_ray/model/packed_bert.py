@@ -1,4 +1,4 @@
-"""BERT over texts laid end to end: no position is padding, for any matrix product.
+"""BERT over texts laid end to end: no position is padding, but for up to 31 rows behind a whole group of texts.
 
 Linear layers see one matrix of all tokens; attention runs over texts of equal length at once. The weights are those
 of the Hugging Face module, and so are the results (tests/model/test_packed_bert.py). Dropout is drawn as in

@@ -16,13 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from pmd_ray.spec.cpu import has_unused_avx512
+
 ROWS = 32
 """What a number of rows is a multiple of: 2 % more than needed in groups of 1,024 tokens."""
 
 
 def linear(layer: nn.Linear, x_TI: Tensor) -> Tensor:
-    """[T, O] = x W^T + b, as the layer itself gives it but for the order of the sums."""
-    if not _by_onednn(x_TI):
+    """[T, O] = x W^T + b, as the layer itself gives it but for the order of the sums.
+
+    A layer that is more than its weights (a class of its own, hooks as of pruning or adapters) is asked itself.
+    """
+    plain = type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
+    if not plain or not _by_onednn(x_TI, layer.weight):
         out: Tensor = layer(x_TI)
         return out
     if torch.is_grad_enabled():
@@ -33,19 +39,23 @@ def linear(layer: nn.Linear, x_TI: Tensor) -> Tensor:
 
 def inner_products(left_TI: Tensor, right_OI: Tensor, *, room_TO: Tensor) -> Tensor:
     """[T, O] = left right^T, without gradients; in `room_TO` where the library can write to given memory."""
-    if _by_onednn(left_TI) and len(right_OI):
+    if _by_onednn(left_TI, right_OI):
         return _onednn(left_TI, right_OI)
     return torch.mm(left_TI, right_OI.T, out=room_TO)
 
 
 @functools.cache
 def onednn_is_faster() -> bool:
-    """Whether a CPU's float32 products go to oneDNN: by rule and not by trial, so that a machine repeats its digits."""
-    return (
-        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+    """Whether a CPU's float32 products go to oneDNN: by rule and not by trial, so that a machine repeats its digits.
+
+    The operator is torch's own for compiled models, and no promise of it: where it is not as expected, it is not used.
+    """
+    if not has_unused_avx512() or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    try:
+        return torch.equal(_onednn(torch.ones(1, 2), torch.ones(1, 2)), torch.full((1, 1), 2.0))
+    except (AttributeError, RuntimeError):
+        return False
 
 
 def whole_rows(x_TI: Tensor) -> int:
@@ -58,11 +68,16 @@ def whole_rows(x_TI: Tensor) -> int:
     return rows + -rows % ROWS if _by_onednn(x_TI) else rows
 
 
-def _by_onednn(x_TI: Tensor) -> bool:
+def _by_onednn(*operands: Tensor) -> bool:
     return (
-        x_TI.device.type == "cpu"
-        and x_TI.dtype == torch.float32
-        and x_TI.numel() > 0
+        all(
+            operand.device.type == "cpu"
+            and operand.dtype == torch.float32
+            and operand.dim() == 2
+            and operand.numel() > 0
+            for operand in operands
+        )
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and onednn_is_faster()
     )
@@ -71,7 +86,8 @@ def _by_onednn(x_TI: Tensor) -> bool:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x_TI, weight_OI)
+        of_x, of_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x_TI if of_weight else None, weight_OI if of_x else None)
         return _onednn(x_TI, weight_OI, bias_O)
 
     @staticmethod

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pmd_ray.model.block_pairs import BlockPairs, Rows
 from pmd_ray.model.exact_scores import ExactScores, full_float32
+from pmd_ray.model.products import ROWS
 from pmd_ray.model.strips import STRIP, Strips
 from pmd_ray.model.top_list import TopLists
 from pmd_ray.spec.chunks import RANKED
@@ -69,7 +70,8 @@ def rank_queries(
         entities_ED: [E, D] vectors on the same device.
         answers_Q: [Q] entity numbers.
         known: Known answers of each query (of all splits); the query's own answer may be among them.
-        asked_Q: [Q] which of the P vectors each query has: one that many triples ask is multiplied once. By default
+        asked_Q: [Q] which of the P vectors each query has: one that many triples ask is multiplied once, unless
+            rounding leaves too much open. By default
             P = Q, each its own.
         ties: 'mean' gives 1 + greater + equal / 2; 'sorted' the place in a stable sort of the entities by score.
         top: T, at least 1.
@@ -94,7 +96,7 @@ def rank_queries(
     found = [Ranks(np.empty(0), np.empty(0, np.float32), np.empty((0, top), np.int32), np.empty((0, top), np.float32))]
     with full_float32(device):
         scores = ExactScores(queries_PD, entities_ED)
-        scratch = _Scratch(min(chunk_queries, queries), min(chunk_entities, entities), device)
+        scratch = _Scratch(min(chunk_queries, queries) + ROWS, min(chunk_entities, entities), device)
 
         def block(rows: NDArray[np.int64]) -> _Block:
             placed.append(rows)
@@ -113,10 +115,13 @@ def rank_queries(
             queries_pD = scores.queries(torch.as_tensor(asked[firsts], device=device))
             for first in range(0, entities, chunk_entities):
                 columns = slice(first, min(first + chunk_entities, entities))
-                rough_pW = scores.rough(queries_pD, columns, scratch.scores(len(firsts), columns.stop - first))
-                copies = [rough_pW.index_select(0, first_of_them)] if len(again) else []  # before it is changed
-                for own_block, rough_bW in zip(blocks, [rough_pW, *copies], strict=True):
+                rough_pW = scores.rough(queries_pD, columns, scratch.scores(len(queries_pD), columns.stop - first))
+                rough = [rough_pW[: len(firsts)]]
+                if len(again):  # a copy, before the block changes it
+                    rough.append(rough_pW.index_select(0, first_of_them))
+                for own_block, rough_bW in zip(blocks, rough, strict=True):
                     own_block.meet(columns, rough_bW)
+                del rough_pW, rough, rough_bW  # else the next block would be made beside this one
             found += [own_block.result(ties) for own_block in blocks]
     back = np.argsort(np.concatenate(placed))
     return Ranks(*(np.concatenate([getattr(ranks, field.name) for ranks in found])[back] for field in fields(Ranks)))
@@ -141,9 +146,9 @@ def _asked_again(
 
 
 class _Scratch:
-    """Memory for one block's scores, used again and again where the product can write to it.
+    """Memory for one block's scores, used again and again: fresh pages would cost as much.
 
-    What oneDNN allocates instead is as large each time, and gets the same pages from the heap.
+    oneDNN writes to memory of its own, and this is never touched.
     """
 
     def __init__(self, rows: int, columns: int, device: torch.device) -> None:

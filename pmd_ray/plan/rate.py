@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pmd_ray.spec.cpu import has_unused_avx512
+
 SIDE = 64
 """Of the matrices of a product: BLAS libraries do not share out so little work over threads."""
 AT_ONCE = 100
@@ -15,8 +17,7 @@ AT_ONCE = 100
 EFFICIENCY = 0.75
 """Of a small product's rate, what a training step reaches (0.5 to 0.65 of a large one's, measured on two cores)."""
 EFFICIENCY_AVX512 = 1.6
-"""The same on AMD's CPUs with AVX-512: training makes use of it (`model/products.py`), numpy's library hardly."""
-CPUS = Path("/proc/cpuinfo")
+"""The same where training uses AVX-512 (`model/products.py`) and numpy's library hardly does."""
 PRODUCT_S = 0.1
 """Time spent on products."""
 GPUS = {
@@ -63,14 +64,9 @@ def cpu_rate() -> Rate:
         for _ in range(AT_ONCE):
             np.matmul(left, right, out=out)
         spent.append((time.thread_time() - begun) / AT_ONCE)
-    efficiency = _efficiency()
+    efficiency = EFFICIENCY_AVX512 if has_unused_avx512() else EFFICIENCY
     rate = 2 * SIDE**3 / max(min(spent), 1e-7) * efficiency
     return Rate(rate, f"at {rate / 1e9:.0f} GFLOP/s a core (a product timed here, times {efficiency})")
-
-
-def _efficiency() -> float:
-    told = CPUS.read_text(encoding="utf-8", errors="replace") if CPUS.is_file() else ""
-    return EFFICIENCY_AVX512 if "AuthenticAMD" in told and " avx512f " in told else EFFICIENCY
 
 
 def gpu_rate(name: str | None) -> Rate:

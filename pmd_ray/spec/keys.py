@@ -11,7 +11,8 @@ from pmd_ray.spec.dataset import TextConfig
 from pmd_ray.spec.grade import GradeConfig
 
 METHOD_VERSION = 2
-"""Raised by hand when the same configuration gives other numbers; never a commit."""
+"""Raised by hand when the same configuration gives other numbers than rounding does, in which CPUs and libraries differ
+too; never a commit."""
 
 
 def canonical_json(value: Any) -> str:

@@ -23,7 +23,7 @@ from pmd_ray.model.encode import Packed, PackedPair, Seeds, TowerPass, pack
 from pmd_ray.model.losses import States
 from pmd_ray.model.masking import Drawn
 from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
-from pmd_ray.model.outputs import Facts, Outputs, Role, Side, Watched
+from pmd_ray.model.outputs import Facts, Outputs, Part, Role, Side, Watched
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.spec.grade import GradeConfig
 from pmd_ray.spec.ragged import Ints
@@ -348,7 +348,16 @@ class Step:
                 return found.requires_grad_() if leaf else found
 
             lengths = {"text": shares.texts[tower], "token": shares.watched[tower]}
-            return side.changed(lambda part: gathered(part.tensor, part.dim, lengths[part.per]))
+            nothing = not sum(shares.watched[tower])
+
+            def whole(part: Part) -> Tensor:
+                if part.name == "watched_KUD" and nothing:  # zeros need not be sent
+                    layers, _, width = part.tensor.shape
+                    zeros = part.tensor.new_zeros(layers, sum(lengths["text"]), width)
+                    return zeros.requires_grad_() if leaf else zeros
+                return gathered(part.tensor, part.dim, lengths[part.per])
+
+            return side.changed(whole)
 
         return Outputs(of(outputs.hr, "hr"), of(outputs.tail, "tail"))
 
@@ -469,7 +478,6 @@ def _row_of(texts: TowerBatch, drawn: Drawn) -> Ints:
 
 def _gradients(side: Side, mine: tuple[slice, slice]) -> Side:
     """The gradients of this worker's own rows; zeros where a loss did not use an output."""
-
     parts = dict(zip(("text", "token"), mine, strict=True))
     return side.changed(lambda part: _gradient(part.tensor)[(slice(None),) * part.dim + (parts[part.per],)])
 

@@ -1,4 +1,4 @@
-"""The frozen teacher of a grade: run on the batch, or, where it sees clean text only, encoded once and looked up.
+"""The frozen teacher of a grade: run on the batch, or, where a loss wants vectors of clean text, encoded once.
 
 The released code runs it in fp32 outside autocast, with a graph-building mode on, every epoch (method notes, C17).
 """
@@ -36,8 +36,17 @@ def is_constant(grade: GradeConfig, states: States) -> bool:
     Args:
         states: Hidden states that its losses ask of the teacher.
     """
-    views = _views(grade)
-    return bool(views) and not _asks_states(grade, states) and all(_sight(grade, view) == "clean" for view in views)
+    return has_table(grade, states) and all(_sight(grade, view) == "clean" for view in _views(grade))
+
+
+def has_table(grade: GradeConfig, states: States) -> bool:
+    """Whether some loss asks the teacher for vectors of clean texts that no hidden states must come with.
+
+    Args:
+        states: Hidden states that its losses ask of the teacher.
+    """
+    clean = [view for view in _views(grade) if _sight(grade, view) == "clean"]
+    return bool(clean) and not ("feature" in clean and _asks_states(grade, states))
 
 
 def _views(grade: GradeConfig) -> list[View]:
@@ -102,7 +111,7 @@ class Teacher:
         Args:
             updates: Of the whole training, whatever is done already: one that was killed goes on as it began.
         """
-        if not self.is_constant():
+        if not has_table(self._grade, self._states):
             return False
         of_batch = batches.batch * (3 if self._grade.loss.ce.self_negatives else 2)
         return sum(map(len, self._distinct(batches).values())) <= updates * of_batch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import small
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.utils import prune
 
 from pmd_ray.model import products
 from pmd_ray.model.encode import encode, pack
@@ -21,11 +22,31 @@ UNIT = 2.0**-24
 """Unit roundoff of float32."""
 
 
+needs_onednn = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+    reason="this torch has no oneDNN",
+)
+
+
 @pytest.fixture(params=[True, False], ids=["oneDNN", "torch"])
 def by_onednn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
     """oneDNN multiplies on every CPU; by itself the product takes it where it is faster."""
     monkeypatch.setattr(products, "onednn_is_faster", lambda: request.param)
     yield request.param
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows of each product that oneDNN made."""
+    seen: list[int] = []
+    real = products._onednn
+
+    def onednn(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+        seen.append(len(left))
+        return real(left, right, bias)
+
+    monkeypatch.setattr(products, "_onednn", onednn)
+    return seen
 
 
 @pytest.fixture
@@ -73,12 +94,26 @@ def test_outputs_and_gradients_are_the_layers(
     assert ((layer.weight.grad - upper.T @ exact).abs() <= bound(upper.T, exact, terms=rows)).all()
 
 
+GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "one number for all": lambda out: out.sum(),
+    "one for each row": lambda out: (out.sum(1) * torch.arange(len(out))).sum(),
+    "one for each column": lambda out: (out.sum(0) * torch.arange(out.shape[1])).sum(),
+    "of a few rows": lambda out: out[1:3].square().sum(),
+    "of every other column": lambda out: out[:, ::2].square().sum(),
+}
+
+
 @pytest.mark.usefixtures("always_onednn")
-def test_gradients_go_where_they_are_wanted() -> None:
-    layer, x = nn.Linear(3, 2), torch.randn(4, 3)
-    layer.weight.requires_grad_(False)
-    linear(layer, x).sum().backward()  # type: ignore[no-untyped-call]
-    assert layer.weight.grad is None and layer.bias.grad is not None
+@pytest.mark.parametrize("loss", GRADIENTS)
+@pytest.mark.parametrize(("of_x", "of_weight"), [(True, True), (True, False), (False, True)])
+def test_gradients_of_any_layout(loss: str, of_x: bool, of_weight: bool, used: list[int]) -> None:
+    layer, x = nn.Linear(5, 6), torch.randn(7, 5, requires_grad=of_x)
+    layer.weight.requires_grad_(of_weight)
+    leaves = [leaf for leaf in (x, *layer.parameters()) if leaf.requires_grad]
+    found = torch.autograd.grad(GRADIENTS[loss](linear(layer, x)), leaves)
+    assert len(used) == 1 + of_x + of_weight
+    for mine, plain in zip(found, torch.autograd.grad(GRADIENTS[loss](layer(x)), leaves), strict=True):
+        torch.testing.assert_close(mine, plain)
 
 
 @pytest.mark.usefixtures("always_onednn")
@@ -87,6 +122,7 @@ def test_no_rows_are_no_error(rows: int) -> None:
     assert linear(nn.Linear(3, 2), torch.ones(rows, 3)).shape == (rows, 2)
     found = inner_products(torch.ones(rows, 3), torch.ones(5, 3), room_TO=torch.empty(rows, 5))
     assert torch.equal(found, torch.full((rows, 5), 3.0))
+    assert inner_products(torch.ones(rows, 3), torch.ones(0, 3), room_TO=torch.empty(rows, 0)).shape == (rows, 0)
 
 
 @pytest.mark.usefixtures("always_onednn")
@@ -102,11 +138,46 @@ def test_mixed_precision_is_the_layers() -> None:
         assert linear(nn.Linear(3, 2), torch.randn(4, 3)).dtype == torch.bfloat16
 
 
-def test_the_rule_decides(by_onednn: bool) -> None:
-    layer, asked = nn.Linear(3, 2), []
-    layer.register_forward_hook(lambda *_: asked.append(1))
-    linear(layer, torch.randn(4, 3))
-    assert bool(asked) is not by_onednn
+def test_the_rule_decides(by_onednn: bool, used: list[int]) -> None:
+    linear(nn.Linear(3, 2), torch.randn(4, 3))
+    assert used == ([4] if by_onednn else [])
+
+
+class Doubled(nn.Linear):
+    """A layer that does more than its weights say."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.usefixtures("always_onednn")
+def test_layers_that_are_more_than_their_weights_are_asked(used: list[int]) -> None:
+    torch.manual_seed(0)
+    hooked, pruned, x = nn.Linear(3, 2), nn.Linear(3, 2), torch.randn(4, 3)
+    hooked.register_forward_hook(lambda module, given, out: out + 1)
+    prune.random_unstructured(pruned, "weight", amount=0.5)  # type: ignore[no-untyped-call]
+    for layer in (Doubled(3, 2), hooked, pruned):
+        assert torch.equal(linear(layer, x), layer(x))
+    assert linear(nn.Linear(3, 2), torch.randn(5, 4, 3)).shape == (5, 4, 2)
+    assert used == []
+
+
+@needs_onednn
+@pytest.mark.usefixtures("always_onednn")
+def test_it_can_be_switched_off_as_torch_is(used: list[int]) -> None:
+    assert torch.backends.mkldnn.enabled
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        linear(nn.Linear(3, 2), torch.randn(4, 3))
+    finally:
+        torch._C._set_mkldnn_enabled(True)
+    assert used == []
+
+
+@pytest.mark.parametrize(("rows", "whole"), [(1, 32), (32, 32), (33, 64), (1000, 1024)])
+def test_rows_are_as_many_as_a_product_likes(by_onednn: bool, rows: int, whole: int) -> None:
+    assert products.whole_rows(torch.ones(rows, 2)) == (whole if by_onednn else rows)
+    assert products.whole_rows(torch.ones(rows, 2, dtype=torch.float64)) == rows
 
 
 def test_inner_products(by_onednn: bool) -> None:
@@ -116,19 +187,34 @@ def test_inner_products(by_onednn: bool) -> None:
     assert (found is room) is not by_onednn
 
 
-@pytest.mark.parametrize(("capability", "expected"), [("AVX2", False), ("AVX512", True), ("DEFAULT", False)])
-def test_where_oneDNN_is_faster(capability: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_onednn
+@pytest.mark.parametrize(
+    ("unused", "capability", "expected"), [(True, "AVX512", True), (True, "AVX2", False), (False, "AVX512", False)]
+)
+def test_where_it_is_faster(unused: bool, capability: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where MKL leaves AVX-512 unused, and torch may use it (ATEN_CPU_CAPABILITY)."""
+    monkeypatch.setattr(products, "has_unused_avx512", lambda: unused)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert products.onednn_is_faster.__wrapped__() is expected
 
 
-def test_vectors_of_either_way_are_within_1e_5(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trouble", [AttributeError("no such operator"), RuntimeError("another signature")])
+def test_where_torch_has_it_no_more(trouble: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "has_unused_avx512", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(products, "_onednn", mock.Mock(side_effect=trouble))
+    assert products.onednn_is_faster.__wrapped__() is False
+
+
+@needs_onednn
+def test_vectors_of_either_way_are_within_1e_5(monkeypatch: pytest.MonkeyPatch, used: list[int]) -> None:
     encoder = small.encoder_config(dropout=0.0)
-    tower = small.model_of(small.student_grade(layers=3), encoder=encoder).hr.eval()
-    packed = pack(small.texts_of(small.dense_graph()).entity_rows(np.arange(14)))
-    found = []
+    tower = small.model_of(small.student_grade(layers=3), encoder=encoder).hr.eval().float()
+    packed = pack(small.texts_of(small.dense_graph()).entity_rows(np.arange(14)), group_tokens=70)
+    found, counts = [], []
     for chosen in (True, False):
         monkeypatch.setattr(products, "onednn_is_faster", lambda chosen=chosen: chosen)
         found.append(encode(tower, packed, pooling="mean").pooled_UD)
-    torch.testing.assert_close(normalize(found[0], dim=1), found[1], rtol=0, atol=1e-5)
-    assert found[0].shape[0] == 14
+        counts.append(len(used))
+    assert counts == [len(packed.groups) * 3 * 6] * 2 and all(rows % products.ROWS == 0 for rows in used)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)

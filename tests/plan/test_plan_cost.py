@@ -16,6 +16,7 @@ from pmd_ray.plan.rate import Rate, cpu_rate, gpu_rate
 from pmd_ray.plan.text_counts import TextCounts
 from pmd_ray.plan.tree import StageTree, build_tree
 from pmd_ray.plan.workload import Workload, workloads
+from pmd_ray.spec import cpu
 
 RATE = Rate(1e9, "at 1 GFLOP/s")
 
@@ -166,7 +167,7 @@ def test_the_rate_of_this_machine_is_measured() -> None:
 def test_a_rate_knows_what_numpy_leaves_unused(
     told: str | None, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rates, "CPUS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu, "TOLD", tmp_path / "cpuinfo")
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told, encoding="utf-8")
     assert f"times {share})" in cpu_rate().source

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from reference import tiny_chain
 
-from benchmarks import suite
+from benchmarks import inputs, suite
 from benchmarks.__main__ import main, spread
 from benchmarks.clock import Clock, interleaved
 from benchmarks.record import KEYS, Case, rows, shares
+from benchmarks.suite import memory
 
 QUICK = {"ranking": 1, "store": 5}
 """How many cases each has when small."""
-LONGER = {"step": 2, "profile": 2, "tokenise": 3, "encode": 2, "plan": 1}
+LONGER = {"step": 2, "profile": 2, "tokenise": 3, "encode": 2, "plan": 1, "quality": 1}
 PROCESSES = {"workers": 1, "memory": 2}
 
 
@@ -60,6 +61,16 @@ def test_one_with_processes_of_its_own(name: str, graph: Path, capsys: pytest.Ca
     check(lines(name, graph, capsys), name, PROCESSES[name])
 
 
+@pytest.mark.slow
+def test_gradient_caching_keeps_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrices of scores alone took 15 times 4 bytes a pair: 250 MB more for the larger batch."""
+    monkeypatch.setattr(inputs, "BESIDE", tmp_path / "nothing")
+    asked = inputs.Asked(work=tmp_path, encoder="scratch", small=True, batches=(128, 2048))
+    small, large = (case.more for case in memory.cases(asked))
+    assert large["peak_mb"] - small["peak_mb"] < 80
+    assert small["plain_peak_mb"] > 0
+
+
 @pytest.mark.ray
 def test_a_stage_under_ray(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = lines("start", graph, capsys)
@@ -69,6 +80,15 @@ def test_a_stage_under_ray(graph: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_every_benchmark_is_run_here() -> None:
     assert {*QUICK, *LONGER, *PROCESSES, "start"} == set(suite.names())
+
+
+def test_without_data_the_bundled_graph_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(inputs, "BESIDE", tmp_path)
+    settings = ["--json", "--small", "--repeat", "1", "--encoder", "scratch"]
+    assert main(["ranking", *settings]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == inputs.BUNDLED
 
 
 def test_batches_and_cases_are_chosen(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from reference import tiny_chain
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.inputs import Asked
@@ -17,7 +18,7 @@ from benchmarks.product import PARTS, Product, last_stage, training_of, untraine
 from benchmarks.released.beside import maker_of, towers_of, training_beside, triples_of
 from benchmarks.released.evaluation import entity_vectors, query_vectors, ranks
 from benchmarks.released.examples import Draw, KnownLinks, Triple
-from benchmarks.released.towers import Counted
+from benchmarks.released.towers import Counted, masked_vectors
 from benchmarks.released.training import Training
 from pmd_ray.kg.known import with_inverses
 from pmd_ray.model.operations import WITH_BACKWARD, forward_operations
@@ -151,6 +152,24 @@ def test_it_works_as_much_as_the_released_code(asked: Asked) -> None:
         assert counted.real_tokens == sum(int(batch[role]["mask"].sum()) for role in ("hr", "tail", "head"))
         assert counted.real_tokens < counted.padded_tokens
     assert counted.real_tokens > product.tokens(0)
+
+
+def test_its_pooling_takes_a_gradient_of_all_states_for_each_row() -> None:
+    """What makes the released code's backward pass quadratic in the batch (method notes, C12)."""
+    made: list[torch.Size] = []
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+            out = function(*given, **(named or {}))
+            if function is torch.ops.aten.select_backward.default:
+                made.append(out.shape)
+            return out
+
+    states = torch.randn(7, 5, 4, requires_grad=True)
+    vectors = masked_vectors(states, [[1, 2], [], [3], [1], [2], [4], [1]])
+    with Seen():
+        vectors.sum().backward()  # type: ignore[no-untyped-call]
+    assert made == [states.shape] * 6
 
 
 def test_operations_are_those_that_torch_counts(asked: Asked) -> None:

@@ -84,6 +84,31 @@ def test_looked_up_is_what_it_would_say(folder: Path, settings: dict[str, Any]) 
         assert other.gradient == pytest.approx(one.gradient, rel=1e-3)
 
 
+def test_clean_scores_are_looked_up_beside_masked_features(folder: Path) -> None:
+    """The teacher runs on masked text alone; so it did on clean text too, every epoch."""
+    few: dict[str, Any] = {"encoder__dropout": 0.0, "dataset__text__max_tokens": 20, "mask__for_score": "clean"}
+    live, table = (training(folder, **few) for _ in range(2))
+    assert table.teacher is not None and not table.teacher.is_constant()
+    assert table.teacher.saves_by_table(table.batches, 10**6)
+    table.teacher.tabulate(table.batches, tiny_chain.ALONE, lambda done, total: None)
+    batch = table.batches.make(0, 0)
+    assert table.teacher.packed(batch, "clean", with_states=False) is None
+    assert table.teacher.packed(batch, "masked", with_states=True) is not None
+    for number in range(2):
+        one, other = (
+            found.step.run(found.batches.make(0, number), epoch=0, step=number, done=number, detailed=True)
+            for found in (live, table)
+        )
+        assert one.parts["score"] > 0 and one.parts["feature"] > 0
+        assert other.parts == pytest.approx(one.parts, rel=1e-4, abs=1e-9)
+
+
+def test_clean_states_need_a_pass_of_their_own(folder: Path) -> None:
+    """Vectors come with it: a table would save nothing."""
+    found = training(folder, mask__teacher_input="clean")
+    assert found.teacher is not None and not found.teacher.saves_by_table(found.batches, 10**6)
+
+
 def test_a_few_steps_need_no_table(folder: Path) -> None:
     """Fewer texts are seen than there are: they are encoded as they come, whatever of the training is done already."""
     found = training(folder, mask_rates=[0.0])

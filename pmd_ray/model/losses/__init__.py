@@ -40,7 +40,7 @@ class States:
     mean: bool = False
     """Mean over a text's tokens."""
     watched: bool = False
-    """Mean over a text's watched tokens: a fifth of the numbers of all of them."""
+    """Mean over a text's watched tokens: a number for each text where `tokens` has one for each token."""
     layers: tuple[int, ...] = ()
 
     @property
