@@ -78,8 +78,14 @@ class TopLists:
 
 def _ranked(rows_N: Tensor, scores_N: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Candidates row by row, best first, equal ones as they came: order [N], and each one's place in its row [N]."""
-    order = torch.argsort(scores_N, stable=True, descending=True)
-    order = order[torch.argsort(rows_N[order], stable=True)]
+    if scores_N.dtype == torch.float32:
+        # One sort of whole numbers: rows above, below them bits that fall as scores rise (-0.0 is 0.0).
+        bits_N = (scores_N + 0.0).view(torch.int32)
+        rising_N = bits_N ^ ((bits_N >> 31) & 0x7FFFFFFF)
+        order = torch.argsort((rows_N << 33) - rising_N, stable=True)
+    else:
+        order = torch.argsort(scores_N, stable=True, descending=True)
+        order = order[torch.argsort(rows_N[order], stable=True)]
     lengths = torch.bincount(rows_N, minlength=rows)
     starts = lengths.cumsum(0) - lengths
     place = torch.arange(len(order), device=order.device) - starts[rows_N[order]]
