@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pmd_ray.model.bi_encoder import BiEncoder, word_weights
+from pmd_ray.model.bi_encoder import BiEncoder, word_places, word_weights
 from pmd_ray.model.device import ToHost, to_device
 from pmd_ray.model.encode import Packed, PackedPair, Seeds, TowerPass, pack
 from pmd_ray.model.losses import States
@@ -82,6 +82,8 @@ class Ready:
     """Of this worker's own texts, by tower."""
     negative_BB: Tensor
     head_negative_B: Tensor
+    words: dict[str, Tensor]
+    """[V] distinct words of this worker's own texts, by tower; empty where all words' gradients are exchanged."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Shares:
     watched: dict[str, list[int]]
     """Tokens of each tower that the feature loss looks at."""
     queries: list[int]
+    words: dict[str, list[int]]
+    """Distinct words of each tower, where they are counted."""
 
     @property
     def unwatched(self) -> Shares:
@@ -100,13 +104,22 @@ class Shares:
         return replace(self, watched={tower: [0] * len(counts) for tower, counts in self.watched.items()})
 
     @classmethod
-    def of(cls, batch: Batch, workers: Workers) -> Shares:
+    def of(cls, ready: Ready, workers: Workers) -> Shares:
         """Asked of all workers at once."""
+        batch = ready.batch
         sides = (batch.hr, batch.tail)
-        hr, tail, hr_watched, tail_watched, queries = workers.counts(
-            *(len(side.text_keys) for side in sides), *(len(side.watched.places) for side in sides), len(batch.queries)
+        hr, tail, hr_watched, tail_watched, queries, *words = workers.counts(
+            *(len(side.text_keys) for side in sides),
+            *(len(side.watched.places) for side in sides),
+            len(batch.queries),
+            *map(len, ready.words.values()),
         )
-        return cls({"hr": hr, "tail": tail}, {"hr": hr_watched, "tail": tail_watched}, queries)
+        return cls(
+            {"hr": hr, "tail": tail},
+            {"hr": hr_watched, "tail": tail_watched},
+            queries,
+            dict(zip(ready.words, words, strict=True)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +203,10 @@ class Step:
         """What a step needs of the host; another thread may make it while the step before is computed."""
         on, negatives = self.workers.device, self.batches.negatives(batch.all_queries)
         towers = {"hr": batch.hr, "tail": batch.tail}
+        student = {sight: (self._packed(batch.hr, sight), self._packed(batch.tail, sight)) for sight in self._sights()}
         return Ready(
             batch=batch,
-            student={
-                sight: (self._packed(batch.hr, sight), self._packed(batch.tail, sight)) for sight in self._sights()
-            },
+            student=student,
             teacher={}
             if self.teacher is None
             else {
@@ -208,7 +220,20 @@ class Step:
             },
             negative_BB=to_device(negatives[0], on),
             head_negative_B=to_device(negatives[1], on),
+            words=self._words(student),
         )
+
+    def _words(self, student: dict[Sight, PackedPair]) -> dict[str, Tensor]:
+        """A GPU's exchange is fast, and counting what is on it would have to wait for it."""
+        if self.workers.size == 1 or self.workers.device.type != "cpu":
+            return {}
+        found: dict[str, list[Tensor]] = {name: [] for name in self.model.towers}
+        for pair in student.values():
+            for side, packed in zip((self.model.hr, self.model.tail), pair, strict=True):
+                for name, tower in self.model.towers.items():
+                    if tower is side:
+                        found[name].append(packed.word_ids)
+        return {name: torch.unique(torch.cat(ids)) for name, ids in found.items()}
 
     def launch(self, ready: Ready, *, epoch: int, step: int, done: int, detailed: bool) -> Launched:
         """Train on one worker's share of a global batch.
@@ -219,7 +244,7 @@ class Step:
             done: Updates before this one, over all epochs.
             detailed: Also measure each part's gradient.
         """
-        batch, shares = ready.batch, Shares.of(ready.batch, self.workers)
+        batch, shares = ready.batch, Shares.of(ready, self.workers)
         passes = self._forward(ready, epoch, step)
         local = {sight: Outputs(hr.side, tail.side) for sight, (hr, tail) in passes.items()}
         merged, pieces = self._gathered(local, shares)
@@ -237,6 +262,7 @@ class Step:
         for sight, (hr, tail) in passes.items():
             hr.backward(_gradients(merged[sight].hr, pieces[sight]["hr"]))
             tail.backward(_gradients(merged[sight].tail, pieces[sight]["tail"]))
+        self._exchange(ready, shares)
         norm = self._update(done, total.detach())
         told = [total, norm, self.model.log_inverse_t, *parts.values(), *norms.values()]
         return Launched(
@@ -260,11 +286,18 @@ class Step:
         for weights, gradient in kept:
             weights.grad = gradient.zero_()
 
+    def _exchange(self, ready: Ready, shares: Shares) -> None:
+        """All workers' gradients, the same on each."""
+        for name, tower in self.model.towers.items():
+            weights, table = list(tower.parameters()), word_weights(tower)
+            if name in ready.words:
+                weights = [weight for weight in weights if weight is not table]
+                self.workers.sum_rows(table, word_places(tower, ready.words[name]), lengths=shares.words[name])
+            self.workers.sum_gradients(weights)
+        self.workers.agree([self.model.log_inverse_t, *self.objective.parameters()])
+
     def _update(self, done: int, loss: Tensor) -> Tensor:
         """The gradient's norm before clipping; where that or the loss is not finite, nothing is updated."""
-        for tower in self.model.towers.values():
-            self.workers.sum_gradients(tower.parameters())
-        self.workers.agree([self.model.log_inverse_t, *self.objective.parameters()])
         weights = [weight for group in self.optimiser.param_groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(weights, self.grade.optimiser.clip)
         self.schedule.apply(self.optimiser, done)

@@ -116,6 +116,29 @@ class Workers:
         if bucket:
             _sum_bucket(bucket)
 
+    def sum_rows(self, table: nn.Parameter, rows_V: Tensor, *, lengths: Sequence[int]) -> None:
+        """The same for a table [W, D] whose gradients have few rows that are not 0: these alone are sent.
+
+        Args:
+            table: With a gradient that is 0 in all other rows.
+            rows_V: This worker's rows, each once.
+            lengths: How many rows each worker has.
+        """
+        if self.size == 1:
+            return
+        if 2 * sum(lengths) > len(table):  # sent as it is, it is less
+            self.sum_gradients([table])
+            return
+        if table.grad is None:
+            table.grad = torch.zeros_like(table)
+        rows, values_D = self.gather(rows_V, lengths=lengths), self.gather(table.grad[rows_V], lengths=lengths)
+        table.grad.index_fill_(0, rows_V, 0.0)
+        # Worker by worker, so that all add up in the same order.
+        for own_rows, own_values in zip(
+            torch.split(rows, list(lengths)), torch.split(values_D, list(lengths)), strict=True
+        ):
+            table.grad.index_add_(0, own_rows, own_values)
+
     def broadcast(self, tensor: Tensor) -> Tensor:
         """The leader's values on every worker."""
         if self.size > 1:
