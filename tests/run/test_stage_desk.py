@@ -39,6 +39,8 @@ FREED_S = 5.0
 """Within which a stopped trial's worker must be free."""
 FIRST, SECOND = jobs_of(4, 3), jobs_of(4, 2)
 LONG_S = 60.0
+MANY_EPOCHS = 14
+"""So many that a training is not done before it is told to stop, however fast the machine."""
 
 
 class FolderStore(FakeStore):
@@ -197,7 +199,7 @@ def test_a_failed_stage_is_the_trials_error_in_tune(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.whole
 def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_path: Path) -> None:
-    study = tiny_study.load_tiny(tmp_path, epochs=6)
+    study = tiny_study.load_tiny(tmp_path, epochs=MANY_EPOCHS)
     chain = next(iter(study.runs())).chain
     stages = stages_of_chain(chain, identify(study, device="cpu").facts_of(chain))
     jobs = tuple(StageJob.of(stage, chain) for stage in stages)
@@ -234,7 +236,7 @@ def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_p
         servers[1].assign(1, jobs)
         assert serve(second, lambda: second.ended) < 120
     assert second.failure is None and servers[1].trained == {job.key for job in jobs}
-    rows = [*((epoch, False) for epoch in range(1, 7)), (6, True)]
+    rows = [*((epoch, False) for epoch in range(1, MANY_EPOCHS + 1)), (MANY_EPOCHS, True)]
     expected = [(job.grade.name, epoch, done) for job in jobs for epoch, done in rows]
     assert second.told() == expected and first.reports[:2] == [
         replace(report, number=0) for report in second.reports[:2]
@@ -244,7 +246,10 @@ def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_p
     results = [GradeResult.model_validate_json(store.open_file(job.key, "result.json")) for job in jobs]
     last = second.reports[-1]
     assert results[-1].valid is not None and last.value == results[-1].valid.all.hits10
-    assert last.parameters == results[-1].parameters and last.rr == second.reports[-8 + results[-1].best_epoch].rr != ()
+    assert (
+        last.parameters == results[-1].parameters
+        and last.rr == second.reports[results[-1].best_epoch - MANY_EPOCHS - 2].rr != ()
+    )
     assert last.seconds == pytest.approx(sum(result.cpu_seconds for result in results))
     assert last.latency_ms and last.latency_ms > 0 and last.standard_error is not None and 0 < last.standard_error < 0.5
 
