@@ -71,8 +71,7 @@ def rank_queries(
         answers_Q: [Q] entity numbers.
         known: Known answers of each query (of all splits); the query's own answer may be among them.
         asked_Q: [Q] which of the P vectors each query has: one that many triples ask is multiplied once, unless
-            rounding leaves too much open. By default
-            P = Q, each its own.
+            rounding leaves too much open. By default P = Q, each its own.
         ties: 'mean' gives 1 + greater + equal / 2; 'sorted' the place in a stable sort of the entities by score.
         top: T, at least 1.
         chunk_queries: Queries of a block; beside the vectors, memory is some 7 bytes for each score of a block
