@@ -1,6 +1,6 @@
 # The commands of this repository. Each makes .venv when there is none, or when its requirements have changed.
 #
-#   make demo        the ablation `quickstart` on the bundled graph, about ten minutes on two quiet cores
+#   make demo        the ablation `quickstart` on the bundled graph, four to ten minutes on two quiet cores
 #   make test        exactly what CI runs: lint, types, layers, unit tests, whole commands, tests with a local Ray
 #   make unit        the unit tests alone; make whole: whole commands and trainings; make ray
 #   make test-slow   the tests that take minutes
