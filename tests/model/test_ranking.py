@@ -17,6 +17,7 @@ from pmd_ray.kg.known import KnownTails, with_inverses
 from pmd_ray.kg.load import load_graph
 from pmd_ray.model.exact_scores import ExactScores
 from pmd_ray.model.ranking import Ranks, rank_queries
+from pmd_ray.model.top_list import TopLists
 from pmd_ray.spec.ragged import Ragged
 
 CHUNKS = (1, 7, 64, 10**6)
@@ -275,6 +276,31 @@ def test_wrong_arguments_are_refused() -> None:
         rank(vectors, vectors, [0, 1], Ragged.of([[], [2]]))
     with pytest.raises(ValueError, match="equal D"):
         rank(vectors[:, :3], vectors, [0, 1], Ragged.of([[], []]))
+
+
+@given(seed=st.integers(0, 2**32), top=st.integers(1, 5), rows=st.integers(1, 4))
+def test_candidates_of_top_lists_stay_few(seed: int, top: int, rows: int) -> None:
+    """Within twice of what was left when they were last cut down, whatever passes by; the best are among them."""
+    rng = np.random.default_rng(seed)
+    lists = TopLists(rows, top, error=0.01, device=torch.device("cpu"))
+    offered: list[tuple[int, int, float]] = []
+    for block in range(12):
+        count = int(rng.integers(0, 30))
+        some = (
+            rng.integers(0, rows, count),
+            100 * block + np.arange(count),
+            rng.standard_normal(count).astype(np.float32),
+        )
+        offered += list(zip(*(column.tolist() for column in some), strict=True))
+        lists.offer(*(torch.as_tensor(column) for column in some))
+        assert len(lists._rows_N) <= max(2 * lists._cut, 1)
+    scores = {(row, number): score for row, number, score in offered}
+    _, ids = lists.best(
+        lambda r, i: torch.tensor([scores[pair] for pair in zip(r.tolist(), i.tolist(), strict=True)]).double()
+    )
+    for row in range(rows):
+        mine = sorted(((-score, number) for of, number, score in offered if of == row))[:top]
+        assert [number for number in ids[row].tolist() if number >= 0] == [number for _, number in mine]
 
 
 @pytest.mark.gpu

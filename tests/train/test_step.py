@@ -18,7 +18,7 @@ from reference import tiny_chain
 from torch import Tensor
 
 from pmd_ray.model import losses
-from pmd_ray.model.bi_encoder import word_module
+from pmd_ray.model.bi_encoder import word_module, word_weights
 from pmd_ray.model.operations import forward_operations
 from pmd_ray.spec.errors import NotFiniteError
 from pmd_ray.train.batches import Batch
@@ -114,6 +114,27 @@ def test_gradient_caching_repeats_dropout(folder: Path) -> None:
     assert first_step(kept).loss == pytest.approx(first_step(again).loss, rel=1e-6)
     for name, gradient in gradients(kept).items():
         assert torch.allclose(gradient, gradients(again)[name], rtol=1e-3, atol=1e-5), name
+
+
+@pytest.mark.parametrize("towers", ["separate", "shared"])
+def test_gradients_of_words_keep_their_memory_and_no_value(
+    folder: Path, towers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taking tens of megabytes anew each step costs page faults; what a step before left there must not count."""
+    found = training(
+        folder, encoder__dropout=0.0, encoder__towers=towers, **({"place": 0} if towers == "shared" else {})
+    )
+    monkeypatch.setattr(found.step.optimiser, "step", lambda: None)
+    tables = [word_weights(tower) for tower in found.model.towers.values()]
+    first, second = found.batches.make(0, 0), found.batches.make(0, 1)
+    first_step(found, second)
+    wanted, places = gradients(found), [table.grad.data_ptr() for table in tables if table.grad is not None]
+    assert len(places) == len(tables)
+    first_step(found, first)
+    assert any(not torch.equal(gradient, wanted[name]) for name, gradient in gradients(found).items())
+    first_step(found, second)
+    assert all(torch.equal(gradient, wanted[name]) for name, gradient in gradients(found).items())
+    assert [table.grad.data_ptr() for table in tables if table.grad is not None] == places
 
 
 def test_a_step_warns_of_nothing(folder: Path) -> None:
