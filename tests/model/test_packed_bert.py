@@ -232,8 +232,9 @@ def test_rows_behind_the_tokens_change_nothing(given_texts: Any, hides: bool, dr
             found.append(gradients(tower, packed))
     ours, plain = found
     assert ours.keys() == plain.keys()
-    for name, gradient in plain.items():
-        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()) + 1e-7)
+    length = torch.stack([gradient.norm() for gradient in plain.values()]).norm()
+    for name, gradient in plain.items():  # a key's bias has no gradient but rounding
+        assert (ours[name] - gradient).norm() <= 3e-5 * torch.maximum(gradient.norm(), 0.01 * length), name
 
 
 @pytest.mark.whole
