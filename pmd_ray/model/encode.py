@@ -25,7 +25,8 @@ from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import Pooling, word_places, word_weights
 from pmd_ray.model.device import to_device
 from pmd_ray.model.losses import States
-from pmd_ray.model.outputs import Part, Side
+from pmd_ray.model.masking import Drawn
+from pmd_ray.model.outputs import Part, Side, Watched
 from pmd_ray.spec.chunks import GROUP_TOKENS
 from pmd_ray.spec.ragged import Ints, Ragged, TokenRows
 
@@ -71,10 +72,8 @@ class Group:
     """[m] places among the T."""
     watched_places: Tensor
     """[m] their places among all M."""
-    watched_rows: Tensor
-    """[m] which of the R texts each is in."""
-    watched_weights: Tensor
-    """[m] how often each was drawn."""
+    drawn: Watched
+    """[m] which of the R texts each is in, and how often it was drawn."""
 
     @property
     def longest(self) -> int:
@@ -118,8 +117,7 @@ def pack(
     *,
     ids: Ragged | None = None,
     hidden: Ints | None = None,
-    watched: Ints | None = None,
-    watched_weights: Ints | None = None,
+    watched: Drawn | None = None,
     numbers: Ints | None = None,
     group_rows: int | None = None,
     group_tokens: int | None = None,
@@ -131,8 +129,7 @@ def pack(
         tokens: U texts.
         ids: Masked ids in place of the texts' own.
         hidden: Flat places that attention and pooling leave out.
-        watched: Flat places [M] whose states the losses ask for.
-        watched_weights: [M] how often each was drawn; by default once.
+        watched: Flat places [M] whose states the losses ask for, and how often each was drawn.
         numbers: [U] of the texts, none of them negative, for dropout; by default their places.
         group_rows: Texts of a group at most.
         group_tokens: Tokens of a group at most, padded to its longest text, though one text is always let in; by
@@ -145,18 +142,18 @@ def pack(
     if hidden is not None:
         attended[hidden] = False
     watch_number = np.full(len(ids.values), -1, dtype=np.int64)
-    watched = np.zeros(0, dtype=np.int64) if watched is None else watched
-    watch_number[watched] = np.arange(len(watched))
-    watched_weights = np.ones(len(watched), dtype=np.int64) if watched_weights is None else watched_weights
+    watched = Drawn.nothing() if watched is None else watched
+    count = len(watched.places)
+    watch_number[watched.places] = np.arange(count)
     flat = (words.astype(np.int64), tokens.segments.values.astype(np.int64), attended, watch_number)
     numbers = np.arange(len(ids)) if numbers is None else numbers
     order = np.argsort(ids.lengths, kind="stable")
     most = group_tokens or GROUP_TOKENS.get(device.type, GROUP_TOKENS["cpu"])
     groups = [
-        _group(rows, numbers, ids, flat, watched_weights, device)
+        _group(rows, numbers, ids, flat, watched.weights, device)
         for rows in _cut(order, ids.lengths, group_rows or len(order), most)
     ]
-    return Packed(groups, to_device(word_ids.astype(np.int64), device), len(ids), len(watched), len(ids.values))
+    return Packed(groups, to_device(word_ids.astype(np.int64), device), len(ids), count, len(ids.values))
 
 
 def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterator[Ints]:
@@ -171,9 +168,7 @@ def _cut(order: Ints, lengths: Ints, most_rows: int, most_tokens: int) -> Iterat
         start = stop
 
 
-def _group(
-    rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], watched_weights: Ints, device: torch.device
-) -> Group:
+def _group(rows: Ints, numbers: Ints, ids: Ragged, flat: tuple[Any, ...], weights: Ints, device: torch.device) -> Group:
     lengths = ids.lengths[rows]
     starts = np.cumsum(lengths) - lengths
     positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
@@ -195,8 +190,9 @@ def _group(
         attended=None if attended.all() else on_device(attended),
         watched=on_device(watched),
         watched_places=on_device(watch_number[watched]),
-        watched_rows=on_device(np.searchsorted(starts, watched, side="right") - 1),
-        watched_weights=on_device(watched_weights[watch_number[watched]]),
+        drawn=Watched(
+            on_device(np.searchsorted(starts, watched, side="right") - 1), on_device(weights[watch_number[watched]])
+        ),
     )
 
 
@@ -224,7 +220,10 @@ def run_group(
     if states.mean:
         mean = torch.stack([_mean(_at_least_fp32(states_TD), group) for states_TD in found])
     if states.watched:
-        watched = torch.stack([_watched_mean(_at_least_fp32(states_TD[group.watched]), group) for states_TD in found])
+        texts = len(group.rows)
+        watched = torch.stack(
+            [group.drawn.means(_at_least_fp32(states_TD[group.watched]), texts) for states_TD in found]
+        )
     return Side(normalize(pooled_RD, dim=-1), tokens, first, mean, watched)
 
 
@@ -285,15 +284,6 @@ def _mean(states_TD: Tensor, group: Group) -> Tensor:
         for values in (states_TD * weight_T1, weight_T1)
     )
     return summed_RD / count_R1.clamp(min=1.0)
-
-
-def _watched_mean(states_mD: Tensor, group: Group) -> Tensor:
-    """[R, D] mean over each text's watched tokens, as often as each was drawn; 0 where it has none."""
-    weight_m, rows_m = group.watched_weights.to(states_mD.dtype), group.watched_rows
-    summed_RD = states_mD.new_zeros(len(group.rows), states_mD.shape[-1])
-    summed_RD = summed_RD.index_add(0, rows_m, states_mD * weight_m[:, None])
-    count_R = weight_m.new_zeros(len(group.rows)).index_add(0, rows_m, weight_m)
-    return summed_RD / count_R.clamp(min=1.0)[:, None]
 
 
 def _at_least_fp32(states: Tensor) -> Tensor:

@@ -74,6 +74,17 @@ class Watched:
     weight_M: Tensor
     """How often it was drawn (more than once only when drawn with replacement)."""
 
+    def drawn(self, texts: int) -> Tensor:
+        """[texts] how many tokens of each, as often as each was drawn."""
+        return self.weight_M.new_zeros(texts).index_add(0, self.row_M, self.weight_M)
+
+    def means(self, states_MD: Tensor, texts: int) -> Tensor:
+        """[texts, D] mean over each text's watched tokens, as often as each was drawn; 0 where it has none."""
+        weight_M = self.weight_M.to(states_MD.dtype)
+        sums_UD = states_MD.new_zeros(texts, states_MD.shape[-1])
+        sums_UD = sums_UD.index_add(0, self.row_M, states_MD * weight_M[:, None])
+        return sums_UD / self.drawn(texts).clamp(min=1).to(states_MD.dtype)[:, None]
+
 
 @dataclass(frozen=True)
 class Facts:

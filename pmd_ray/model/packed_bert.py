@@ -81,7 +81,7 @@ def states(
     draw: Draw = Drawn(key, numbers, x_TD.dtype) if tower.training else nothing_dropped
     lengths = [tokens for texts, tokens in buckets for _ in range(texts)]
     x_TD = _dropped(x_TD, lengths, table.dropout.p, draw)
-    found, tokens = {0: x_TD}, len(x_TD)
+    found, tokens, depth = {0: x_TD}, len(x_TD), len(tower.encoder.layer)
     more = whole_rows(x_TD) - tokens
     x_PD = pad(x_TD, (0, 0, 0, more)) if more else x_TD
     for number, layer in enumerate(tower.encoder.layer, start=1):
@@ -89,9 +89,9 @@ def states(
         x_PD = _added(layer.attention.output, attention_PD, x_PD, lengths, draw)
         inner = layer.intermediate
         x_PD = _added(layer.output, inner.intermediate_act_fn(linear(inner.dense, x_PD)), x_PD, lengths, draw)
-        if number in layers or number == len(tower.encoder.layer):
+        if number in layers or number == depth:
             found[number] = x_PD[:tokens]
-    return found[len(tower.encoder.layer)], [found[number] for number in layers]
+    return found[depth], [found[number] for number in layers]
 
 
 def _attention(

@@ -341,8 +341,7 @@ class Step:
             texts.tokens,
             ids=texts.student_ids if sight == "masked" else None,
             hidden=texts.drawn.places if hides else None,
-            watched=texts.watched.places if watches else None,
-            watched_weights=texts.watched.weights if watches else None,
+            watched=texts.watched if watches else None,
             numbers=texts.numbers,
             group_rows=self.grade.optimiser.micro_batch,
             device=self.workers.device,
@@ -476,7 +475,10 @@ class Step:
 
     def _part_gradients(self, parts: dict[str, Tensor], merged: dict[Sight, Outputs]) -> dict[str, Tensor]:
         leaves = [
-            leaf for outputs in merged.values() for side in (outputs.hr, outputs.tail) for _, leaf, _, _ in side.parts()
+            output.tensor
+            for outputs in merged.values()
+            for side in (outputs.hr, outputs.tail)
+            for output in side.parts()
         ]
         norms = {}
         for name, part in self.objective.weighted(parts).items():

@@ -198,8 +198,7 @@ class Teacher:
             texts.tokens,
             ids=texts.teacher_ids if sight == "masked" else None,
             hidden=texts.teacher_drawn.places if hides else None,
-            watched=texts.watched.places if states.watches else None,
-            watched_weights=texts.watched.weights if states.watches else None,
+            watched=texts.watched if states.watches else None,
             device=self._device,
         )
 

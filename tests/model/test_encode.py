@@ -16,6 +16,7 @@ from pmd_ray.model import packed_bert
 from pmd_ray.model.bi_encoder import word_weights
 from pmd_ray.model.encode import Packed, Seeds, TowerPass, encode, pack
 from pmd_ray.model.losses import States
+from pmd_ray.model.masking import Drawn
 from pmd_ray.model.outputs import Side
 from pmd_ray.model.source import build_tower
 from pmd_ray.spec.ragged import TokenRows
@@ -54,9 +55,10 @@ class Plain:
     watched_KUD: Tensor
 
 
-def watched_weights(rows: TokenRows) -> np.ndarray:
-    """Every third token was drawn three times."""
-    return np.where(np.arange(len(watched_places(rows))) % 3 == 0, 3, 1)
+def watched_tokens(rows: TokenRows) -> Drawn:
+    """Every third of them was drawn three times."""
+    places = watched_places(rows)
+    return Drawn(places, np.where(np.arange(len(places)) % 3 == 0, 3, 1))
 
 
 def plain(
@@ -82,7 +84,7 @@ def plain(
     means = [(state * weight).sum(1) / weight.sum(1) for state in states]
     first = torch.stack([state[:, 0] for state in states])
     of_watched = torch.zeros(len(layers), *pooled.shape, dtype=pooled.dtype)
-    weights = torch.as_tensor(watched_weights(rows), dtype=pooled.dtype)
+    weights = torch.as_tensor(watched_tokens(rows).weights, dtype=pooled.dtype)
     for row in set(row_of[watched].tolist()):
         mine = torch.as_tensor(row_of[watched] == row)
         for layer, state in enumerate(tokens):
@@ -102,7 +104,7 @@ def test_vectors_are_those_of_plain_transformers(dtype: torch.dtype, pooling: An
     with torch.no_grad():
         expected = plain(tower, rows, pooling=pooling)
     for group_rows in (1, 4, 64):
-        packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=group_rows)
+        packed = pack(rows, watched=watched_tokens(rows), group_rows=group_rows)
         assert len(packed.groups) == -(-TEXTS // group_rows)
         side = encode(tower, packed, pooling=pooling, states=EVERY)
         assert side.pooled_UD.dtype == dtype and not side.pooled_UD.requires_grad
@@ -178,7 +180,7 @@ def test_gradients_are_those_of_one_padded_batch(dtype: torch.dtype) -> None:
     assert (expected["embeddings.word_embeddings.weight"] == 0).all(1).any(), "words that no text has"
     tolerance = 1e-5 if dtype == torch.float32 else 1e-9
     for recompute, group_rows in ((True, 1), (True, 4), (True, 64), (False, 3), (False, 64)):
-        packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=group_rows)
+        packed = pack(rows, watched=watched_tokens(rows), group_rows=group_rows)
         found = gradients_after(tower, a_pass(tower, packed, recompute=recompute))
         assert found.keys() == expected.keys()
         scale = max(float(gradient.norm()) for gradient in expected.values())
@@ -191,7 +193,7 @@ def test_gradients_are_those_of_one_padded_batch(dtype: torch.dtype) -> None:
 def test_gradients_add_up_over_passes() -> None:
     """A shared tower, or a second view of the batch: what is there already stays."""
     tower, rows = a_tower().train(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
+    packed = pack(rows, watched=watched_tokens(rows), group_rows=4)
     once = gradients_after(tower, a_pass(tower, packed, recompute=True))
     tower.zero_grad(set_to_none=True)
     for recompute in (True, False):
@@ -205,7 +207,7 @@ def test_gradients_add_up_over_passes() -> None:
 def test_dropout_repeats_when_a_group_is_run_again() -> None:
     """Bitwise equal outputs and gradients with the graph kept and recomputed; another seed drops other units."""
     tower, rows = a_tower(dropout=0.3, dtype=torch.float32).train(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
+    packed = pack(rows, watched=watched_tokens(rows), group_rows=4)
     kept, again = (a_pass(tower, packed, recompute=recompute) for recompute in (False, True))
     other = a_pass(tower, packed, recompute=True, seed=1)
     assert torch.equal(kept.side.pooled_UD, again.side.pooled_UD)
@@ -246,7 +248,7 @@ def test_a_text_drops_the_same_in_any_group_and_company() -> None:
 def test_every_group_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of torch's dropout, where a tower is padded."""
     tower, rows = a_tower().train(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
+    packed = pack(rows, watched=watched_tokens(rows), group_rows=4)
     for recompute, expected in ((False, [0, 1, 2]), (True, [0, 1, 2, 0, 1, 2])):
         called: list[int] = []
         monkeypatch.setattr(torch, "manual_seed", called.append)
@@ -267,7 +269,7 @@ def test_only_what_is_asked_for_is_handed_out() -> None:
 
 def test_nothing_watched_gives_no_tokens() -> None:
     tower, rows = a_tower().train(), some_rows()
-    packed = pack(rows, watched=np.zeros(0, dtype=np.int64), group_rows=4)
+    packed = pack(rows, watched=Drawn.nothing(), group_rows=4)
     passed = a_pass(tower, packed, recompute=True)
     assert passed.side.tokens_KMD is not None and passed.side.tokens_KMD.shape == (2, 0, 32)
     assert passed.side.watched_KUD is not None and not passed.side.watched_KUD.any()
@@ -278,7 +280,7 @@ def test_a_pass_over_no_texts() -> None:
     """A worker's share of a last, small batch may be empty."""
     tower = a_tower().train()
     none = small.texts_of(small.dense_graph()).entity_rows(np.zeros(0, dtype=np.int64))
-    packed = pack(none, watched=np.zeros(0, dtype=np.int64))
+    packed = pack(none, watched=Drawn.nothing())
     assert encode(tower, packed, pooling="mean", states=EVERY).pooled_UD.shape == (0, 32)
     passed = a_pass(tower, packed, recompute=True)
     assert passed.side.tokens_KMD is not None and passed.side.tokens_KMD.shape == (2, 0, 32)
@@ -288,7 +290,7 @@ def test_a_pass_over_no_texts() -> None:
 def test_half_precision_leaves_as_fp32() -> None:
     """Losses see fp32 at least; under autocast, vectors are near those of fp32."""
     tower, rows = a_tower(dtype=torch.float32).eval(), some_rows()
-    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows))
+    packed = pack(rows, watched=watched_tokens(rows))
     side = encode(
         tower, packed, pooling="mean", states=EVERY, autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16)
     )
@@ -311,7 +313,7 @@ def test_encoded_vectors_may_enter_any_loss() -> None:
 def test_a_frozen_word_table_gets_no_gradient() -> None:
     tower, rows = a_tower().train(), some_rows()
     word_weights(tower).requires_grad_(False)
-    packed = pack(rows, watched=watched_places(rows), watched_weights=watched_weights(rows), group_rows=4)
+    packed = pack(rows, watched=watched_tokens(rows), group_rows=4)
     found = gradients_after(tower, a_pass(tower, packed, recompute=True))
     assert "embeddings.word_embeddings.weight" not in found and len(found) > 10
 

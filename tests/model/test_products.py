@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import small
+from reference.marks import needs_onednn
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -22,10 +23,7 @@ UNIT = 2.0**-24
 """Unit roundoff of float32."""
 
 
-needs_onednn = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
-    reason="this torch has no oneDNN",
-)
+pytestmark = needs_onednn
 
 
 @pytest.fixture(params=[True, False], ids=["oneDNN", "torch"])
@@ -162,7 +160,6 @@ def test_layers_that_are_more_than_their_weights_are_asked(used: list[int]) -> N
     assert used == []
 
 
-@needs_onednn
 @pytest.mark.usefixtures("always_onednn")
 def test_it_can_be_switched_off_as_torch_is(used: list[int]) -> None:
     assert torch.backends.mkldnn.enabled
@@ -187,7 +184,6 @@ def test_inner_products(by_onednn: bool) -> None:
     assert (found is room) is not by_onednn
 
 
-@needs_onednn
 @pytest.mark.parametrize(
     ("unused", "capability", "expected"), [(True, "AVX512", True), (True, "AVX2", False), (False, "AVX512", False)]
 )
@@ -206,7 +202,6 @@ def test_where_torch_has_it_no_more(trouble: Exception, monkeypatch: pytest.Monk
     assert products.onednn_is_faster.__wrapped__() is False
 
 
-@needs_onednn
 def test_vectors_of_either_way_are_within_1e_5(monkeypatch: pytest.MonkeyPatch, used: list[int]) -> None:
     encoder = small.encoder_config(dropout=0.0)
     tower = small.model_of(small.student_grade(layers=3), encoder=encoder).hr.eval().float()

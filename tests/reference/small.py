@@ -144,8 +144,7 @@ def student_passes(
             pack(
                 texts.tokens,
                 ids=texts.student_ids,
-                watched=texts.watched.places if states.watches else None,
-                watched_weights=texts.watched.weights if states.watches else None,
+                watched=texts.watched if states.watches else None,
                 group_rows=group_rows,
             ),
             pooling=model.pooling,
@@ -166,8 +165,7 @@ def teacher_outputs(model: BiEncoder, batch: Batch, states: States) -> Outputs:
             pack(
                 texts.tokens,
                 ids=texts.teacher_ids,
-                watched=texts.watched.places if states.watches else None,
-                watched_weights=texts.watched.weights if states.watches else None,
+                watched=texts.watched if states.watches else None,
             ),
             pooling=model.pooling,
             states=states,

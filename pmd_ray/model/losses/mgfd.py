@@ -122,11 +122,9 @@ def _mean_gap(mine_UD: Tensor, theirs_UD: Tensor, row_B: Tensor, options: Option
 def _pooled_gap(role: Role, mine: Side, theirs: Side, facts: Facts, projector: nn.Module, options: Options) -> Tensor:
     """Gap of the weighted mean of each text's watched tokens, averaged over layers."""
     watched = facts.watched["hr" if role == "hr" else "tail"]
-    texts = len(mine.pooled_UD)
-    weight_U = watched.weight_M.new_zeros(texts).index_add(0, watched.row_M, watched.weight_M)
-    empty_U1 = (weight_U == 0)[:, None]
+    empty_U1 = (watched.drawn(len(mine.pooled_UD)) == 0)[:, None]
     gaps = []
-    for mine_UD, theirs_UD in _pooled_layers(mine, theirs, watched, weight_U, projector, options):
+    for mine_UD, theirs_UD in _pooled_layers(mine, theirs, watched, projector, options):
         mine_UD, theirs_UD = _normalised(mine_UD, options), _normalised(theirs_UD, options)
         # An empty text's vector is the same constant for both: zero gap, no gradient, whatever `empty` says.
         mine_UD, theirs_UD = mine_UD.masked_fill(empty_U1, 1.0), theirs_UD.masked_fill(empty_U1, 1.0)
@@ -135,7 +133,7 @@ def _pooled_gap(role: Role, mine: Side, theirs: Side, facts: Facts, projector: n
 
 
 def _pooled_layers(
-    mine: Side, theirs: Side, watched: Watched, weight_U: Tensor, projector: nn.Module, options: Options
+    mine: Side, theirs: Side, watched: Watched, projector: nn.Module, options: Options
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Both models' means [U, D] of each layer, the student's projected."""
     if not _by_token(options):
@@ -144,16 +142,8 @@ def _pooled_layers(
         return
     assert mine.tokens_KMD is not None and theirs.tokens_KMD is not None
     for mine_MD, theirs_MD in zip(mine.tokens_KMD, theirs.tokens_KMD, strict=True):
-        yield (
-            _pool(projector(mine_MD), watched.row_M, watched.weight_M, weight_U),
-            _pool(theirs_MD, watched.row_M, watched.weight_M, weight_U),
-        )
-
-
-def _pool(tokens_MD: Tensor, row_M: Tensor, weight_M: Tensor, weight_U: Tensor) -> Tensor:
-    weight_M = weight_M.to(tokens_MD.dtype)
-    sums_UD = tokens_MD.new_zeros(len(weight_U), tokens_MD.shape[-1]).index_add(0, row_M, tokens_MD * weight_M[:, None])
-    return sums_UD / weight_U.clamp(min=1).to(tokens_MD.dtype)[:, None]
+        texts = len(mine.pooled_UD)
+        yield watched.means(projector(mine_MD), texts), watched.means(theirs_MD, texts)
 
 
 def _token_gap(role: Role, mine: Side, theirs: Side, facts: Facts, projector: nn.Module, options: Options) -> Tensor:
