@@ -206,7 +206,6 @@ def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_p
     store = Store.open(tmp_path / "store")
     desks = [Desk(), Desk()]
     servers = [StageServer(desk, store, Results(store, metric="hits@10", device="cpu")) for desk in desks]
-    heard_by = [servers[0]]
     setting = StudySetting(
         storage=store.location,
         study="tiny",
@@ -216,25 +215,26 @@ def test_a_stopped_training_goes_on_from_its_last_epoch_for_the_next_trial(tmp_p
         plan=WorkerPlan(),
         command="",
     )
-    with RayPool(setting, cpus=1, gpus=0, slots=1, listen=lambda event: heard_by[-1].hear(event)) as pool:
 
-        def serve(trial: FakeTrial, until: Callable[[], bool]) -> float:
-            def done() -> bool:
-                heard_by[-1].turn(pool)
-                trial.poll()
-                return until()
-
+    def serve(pool: RayPool, server: StageServer, trial: FakeTrial, until: Callable[[], bool]) -> float:
+        def done() -> bool:
+            server.turn(pool)
             trial.poll()
-            return wait_for(done, 120)
+            return until()
 
+        trial.poll()
+        return wait_for(done, 120)
+
+    first, second = FakeTrial(desks[0], 0, jobs), FakeTrial(desks[1], 1, jobs)
+    with RayPool(setting, cpus=1, gpus=0, slots=1, listen=servers[0].hear) as pool:
         servers[0].assign(0, jobs)
-        first, second = FakeTrial(desks[0], 0, jobs), FakeTrial(desks[1], 1, jobs)
-        assert serve(first, lambda: len(first.reports) >= 2) < 120
+        assert serve(pool, servers[0], first, lambda: len(first.reports) >= 2) < 120
         servers[0].release(0)
-        assert serve(first, lambda: cores_free() == 2) < FREED_S
-        heard_by.append(servers[1])  # as after a kill: it knows nothing of the first trial
+        assert serve(pool, servers[0], first, lambda: cores_free() == 2) < FREED_S
+    # As after a kill: the second server knows nothing of the first trial, and its pool hears nothing late of it.
+    with RayPool(setting, cpus=1, gpus=0, slots=1, listen=servers[1].hear) as pool:
         servers[1].assign(1, jobs)
-        assert serve(second, lambda: second.ended) < 120
+        assert serve(pool, servers[1], second, lambda: second.ended) < 120
     assert second.failure is None and servers[1].trained == {job.key for job in jobs}
     rows = [*((epoch, False) for epoch in range(1, MANY_EPOCHS + 1)), (MANY_EPOCHS, True)]
     expected = [(job.grade.name, epoch, done) for job in jobs for epoch, done in rows]
